@@ -1,0 +1,202 @@
+"""The deep Q-network agent: it acts, remembers and learns; it knows spaces, not environments."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import keras
+import numpy as np
+import tensorflow as tf
+
+from config import Config
+from networks import build_q_network, compile_q_values, observation_dtype
+from replay_memory import ReplayMemory
+
+
+class UpdateStats(NamedTuple):
+    """What one update reports: the mean loss, and mean and maximum over the batch of max_a Q(observation, a)."""
+
+    loss: float
+    q_mean: float
+    q_max: float
+
+
+class DQNAgent:
+    """Deep Q-learning (Mnih et al. 2015) with an online and a target network and a replay memory.
+
+    Args:
+        observation_space: of one lane.
+        action_space: of one lane.
+        config: settings; `config.lanes` transitions are remembered at a time. Seeds Keras's global generator, from
+            which weights and dropout are drawn, as well as the agent's own.
+
+    Attributes:
+        online: the model that acts and learns, compiled with its optimizer.
+        target: its older copy, which values the next observations.
+        memory: the replay memory.
+        q_values: compiled, from observations (batch, ...) to the online network's values, float32 (batch, n_actions).
+        episodes, steps, updates: counted since the start; steps are environment steps of all lanes.
+
+    Raises:
+        InputError: no network fits the observations.
+    """
+
+    def __init__(self, observation_space: gym.Space, action_space: gym.spaces.Discrete, config: Config) -> None:
+        self.config = config
+        self.n_actions, self._first_action = int(action_space.n), int(action_space.start)
+        if config.seed is not None:
+            keras.utils.set_random_seed(config.seed)
+        self._generator = np.random.default_rng(config.seed)
+        self.online = build_q_network(observation_space, self.n_actions, config.network)
+        self.target = keras.models.clone_model(self.online)
+        self.copy_to_target()
+        self.online.compile(optimizer=keras.optimizers.Adam(config.learning_rate))
+        self.online.optimizer.build(self.online.trainable_variables)
+        dtype = observation_dtype(observation_space)
+        self.memory = ReplayMemory(config.memory_size, config.lanes, observation_space.shape, dtype)
+        self.episodes = self.steps = self.updates = 0
+        # One signature for all batch sizes: traced once, never again.
+        observations, numbers = tf.TensorSpec((None, *observation_space.shape), dtype), tf.TensorSpec([None])
+        signature = [observations, tf.TensorSpec([None], tf.int32), numbers, numbers, observations]
+        self.q_values = compile_q_values(self.online)
+        self._update = tf.function(self._update_eagerly, input_signature=signature)
+
+    @property
+    def epsilon(self) -> float:
+        """The chance of a random action now, as `epsilon_schedule` says."""
+        config = self.config
+        if config.epsilon_schedule == "episodes":
+            return max(config.epsilon_min, config.epsilon_decay**self.episodes)
+        return max(config.epsilon_min, 1 - (1 - config.epsilon_min) * self.steps / config.epsilon_steps)
+
+    def act(self, observations: np.ndarray, epsilon: float) -> np.ndarray:
+        """Pick an action for each observation: a random one with chance epsilon, else the one valued highest.
+
+        Args:
+            observations: (batch, ...).
+            epsilon: in [0, 1].
+
+        Returns:
+            int64 (batch,), elements of the action space.
+        """
+        explore = self._generator.random(len(observations)) < epsilon
+        actions = self._generator.integers(self.n_actions, size=len(observations))
+        if not explore.all():
+            actions = np.where(explore, actions, self.q_values(observations).argmax(axis=1))
+        return actions + self._first_action
+
+    def remember(
+        self,
+        observations: np.ndarray,
+        actions: np.ndarray,
+        rewards: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+        next_observations: np.ndarray,
+    ) -> None:
+        """Store one step of every lane; see `ReplayMemory.append`. Counts steps and the episodes that ended."""
+        actions = np.asarray(actions) - self._first_action
+        self.memory.append(observations, actions, rewards, terminated, truncated, next_observations)
+        self.steps += self.memory.lanes
+        episodes = self.episodes + int(np.logical_or(terminated, truncated).sum())
+        if self.config.target_update == "episodes":
+            if episodes // self.config.target_every > self.episodes // self.config.target_every:
+                self.copy_to_target()
+        self.episodes = episodes
+
+    def learn(self) -> list[UpdateStats]:
+        """Do the updates that the last `remember` made due: one for every `learn_every` steps after `learn_start`."""
+        if len(self.memory) < self.config.learn_start:
+            return []
+        every = self.config.learn_every
+        due = self.steps // every - (self.steps - self.memory.lanes) // every
+        return [self.update() for _ in range(due)]
+
+    def update(self) -> UpdateStats:
+        """Sample a batch and take one step of gradient descent on it.
+
+        Raises:
+            ValueError: the memory is empty.
+        """
+        config = self.config
+        batch = self.memory.sample(config.batch_size, config.n_step, config.discount, self._generator)
+        stats = UpdateStats(*self._update(*batch).numpy().tolist())
+        self.updates += 1
+        if config.target_update == "soft":
+            self.copy_to_target(config.target_rate)
+        elif config.target_update == "updates" and self.updates % config.target_every == 0:
+            self.copy_to_target()
+        return stats
+
+    def _update_eagerly(
+        self, observations: tf.Tensor, actions: tf.Tensor, returns: tf.Tensor, discounts: tf.Tensor, next_: tf.Tensor
+    ) -> tf.Tensor:
+        """One update of the online network on a `Batch`; returns the three `UpdateStats` as float32 (3,)."""
+        targets = returns + discounts * self._bootstrap(next_)
+        with tf.GradientTape() as tape:
+            q_values = self.online(observations, training=True)
+            # The loss is on the action taken alone: nothing is known of the others.
+            taken = tf.gather(q_values, actions, batch_dims=1)
+            loss = td_loss(targets, taken, self.config.loss)
+        variables = self.online.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        if self.config.gradient_clip:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.config.gradient_clip)
+        self.online.optimizer.apply(gradients, variables)
+        best = tf.reduce_max(q_values, axis=1)
+        return tf.stack([loss, tf.reduce_mean(best), tf.reduce_max(best)])
+
+    def _bootstrap(self, next_observations: tf.Tensor) -> tf.Tensor:
+        """float32 (batch,): the target network's value of the next observations.
+
+        Plain: max_a Q_target(s, a) (Mnih et al. 2015). Double: Q_target(s, argmax_a Q_online(s, a)) (van Hasselt et al.
+        2016, eq. 4), which overestimates less.
+        """
+        target_values = self.target(next_observations)
+        if not self.config.double:
+            return tf.reduce_max(target_values, axis=1)
+        actions = tf.argmax(self.online(next_observations), axis=1)
+        return tf.gather(target_values, actions, batch_dims=1)
+
+    def copy_to_target(self, share: float = 1.0) -> None:
+        """Move the target network's weights towards the online network's by `share`: 1 copies them."""
+        for target, online in zip(self.target.weights, self.online.weights, strict=True):
+            target.assign(online if share == 1 else target + share * (online - target))
+
+    def get_state(self) -> dict[str, Any]:
+        """All that the future of the agent depends on, for `set_state` of an agent with the same settings."""
+        return {
+            "variables": [np.array(variable) for variable in self._variables()],
+            "memory": self.memory.get_state(),
+            "generator": self._generator.bit_generator.state,
+            "counters": (self.episodes, self.steps, self.updates),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go back to where `get_state` was called.
+
+        Raises:
+            ValueError: the state is of an agent with another network or memory.
+        """
+        for variable, value in zip(self._variables(), state["variables"], strict=True):
+            variable.assign(value)
+        self.memory.set_state(state["memory"])
+        self._generator.bit_generator.state = state["generator"]
+        self.episodes, self.steps, self.updates = state["counters"]
+
+    def _variables(self) -> list[keras.Variable]:
+        # Unlike `weights`, a model's `variables` hold the state of dropout's generators too.
+        return [*self.online.variables, *self.target.variables, *self.online.optimizer.variables]
+
+
+def td_loss(targets: tf.Tensor, predictions: tf.Tensor, loss: str) -> tf.Tensor:
+    """Mean loss of the TD errors `targets - predictions`, both float32 (batch,).
+
+    "mse" is the mean of the squares. "huber" is half the square up to an error of 1 and grows linearly beyond (Huber
+    1964), so that no single error moves the network far.
+    """
+    if loss == "mse":
+        return tf.reduce_mean(tf.square(targets - predictions))
+    size = tf.abs(targets - predictions)
+    return tf.reduce_mean(tf.where(size <= 1, 0.5 * tf.square(size), size - 0.5))

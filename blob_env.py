@@ -1,0 +1,315 @@
+"""Blob: a player on a small grid seeks the food and shuns the enemy. One set of rules, one board or many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+MOVES = np.array([(1, 1), (-1, -1), (-1, 1), (1, -1), (1, 0), (-1, 0), (0, 1), (0, -1), (0, 0)])
+PLAYER, FOOD, ENEMY = range(3)
+COLOURS = np.array([(255, 175, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
+LETTERS = "PFE"
+OBSERVATIONS = ("image", "offsets", "cells")
+WINDOW_PIXELS = 300
+
+
+@dataclass(frozen=True)
+class BlobRules:
+    """The rules of Blob, applied to n boards at once.
+
+    A board is three (x, y) cells: `positions` has shape (n, 3, 2) and dtype int64, its rows in the order player, food,
+    enemy. x is the image's row, y its column.
+
+    Attributes:
+        size: cells along each side of the square board, at least 2.
+        observation: "image", "offsets" or "cells"; see `BlobEnv`.
+        enemy_moves: the enemy makes one uniformly random move after each of the player's.
+        food_moves: so does the food.
+        enemy_reward: reward for standing on the enemy's cell, which ends the episode.
+        food_reward: reward for standing on the food's cell, which ends the episode.
+        move_reward: reward of any other step.
+
+    Raises:
+        ValueError: an option is outside its range.
+    """
+
+    size: int = 10
+    observation: str = "image"
+    enemy_moves: bool = False
+    food_moves: bool = False
+    enemy_reward: float = -300.0
+    food_reward: float = 25.0
+    move_reward: float = -1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or not 2 <= self.size <= 1000:
+            raise ValueError(f"size must be a whole number from 2 to 1000, got {self.size!r}")
+        if self.observation not in OBSERVATIONS:
+            raise ValueError(f"observation must be one of {', '.join(OBSERVATIONS)}, got {self.observation!r}")
+        for name in ("enemy_moves", "food_moves"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        for name in ("enemy_reward", "food_reward", "move_reward"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value!r}")
+
+    @property
+    def n_starts(self) -> int:
+        """How many boards there are with player, food and enemy on three different cells."""
+        n_cells = self.size**2
+        return n_cells * (n_cells - 1) * (n_cells - 2)
+
+    def observation_space(self) -> gym.Space:
+        """The space of one board's observation."""
+        if self.observation == "image":
+            return Box(0, 255, (self.size, self.size, 3), np.uint8)
+        if self.observation == "offsets":
+            return MultiDiscrete([2 * self.size - 1] * 4, start=[1 - self.size] * 4)
+        return MultiDiscrete([self.size**2] * 3)
+
+    def start_positions(self, starts: np.ndarray) -> np.ndarray:
+        """Lay out the boards with the given numbers: one draw of `n_starts` picks any start with equal chance.
+
+        Args:
+            starts: int (n,), each in [0, n_starts).
+
+        Returns:
+            positions, int64 (n, 3, 2).
+        """
+        n_cells = self.size**2
+        player, rest = np.divmod(starts, (n_cells - 1) * (n_cells - 2))
+        food, enemy = np.divmod(rest, n_cells - 2)
+        # `food` counts the cells without the player's, `enemy` those without both: step over the cells left out.
+        food = food + (food >= player)
+        enemy = enemy + (enemy >= np.minimum(player, food))
+        enemy = enemy + (enemy >= np.maximum(player, food))
+        cells = np.stack([player, food, enemy], axis=1)
+        return np.stack(np.divmod(cells, self.size), axis=2)
+
+    def step(
+        self, positions: np.ndarray, actions: np.ndarray, generators: Sequence[np.random.Generator]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Move every board on by one step, in place: the player, then the enemy and the food where they move.
+
+        Args:
+            positions: int64 (n, 3, 2), changed in place.
+            actions: int (n,), indices into `MOVES`.
+            generators: one per board, drawn from only where pieces move.
+
+        Returns:
+            rewards float64 (n,), won bool (n,), lost bool (n,). On a cell with both food and enemy the enemy wins.
+        """
+        self._move(positions, PLAYER, actions)
+        for piece, moves in ((ENEMY, self.enemy_moves), (FOOD, self.food_moves)):
+            if moves:
+                self._move(positions, piece, np.array([rng.integers(len(MOVES)) for rng in generators]))
+        lost = (positions[:, PLAYER] == positions[:, ENEMY]).all(axis=1)
+        won = (positions[:, PLAYER] == positions[:, FOOD]).all(axis=1) & ~lost
+        rewards = np.where(lost, self.enemy_reward, np.where(won, self.food_reward, self.move_reward))
+        return rewards.astype(np.float64), won, lost
+
+    def _move(self, positions: np.ndarray, piece: int, actions: np.ndarray) -> None:
+        positions[:, piece] = np.clip(positions[:, piece] + MOVES[actions], 0, self.size - 1)
+
+    def observe(self, positions: np.ndarray) -> np.ndarray:
+        """What the player sees of each board: uint8 (n, size, size, 3), int64 (n, 4) or int64 (n, 3)."""
+        if self.observation == "image":
+            images = np.zeros((len(positions), self.size, self.size, 3), np.uint8)
+            boards = np.arange(len(positions))
+            for piece in (FOOD, PLAYER, ENEMY):  # the later is drawn over the earlier
+                images[boards, positions[:, piece, 0], positions[:, piece, 1]] = COLOURS[piece]
+            return images
+        if self.observation == "offsets":
+            return (positions[:, PLAYER, None] - positions[:, FOOD:]).reshape(-1, 4)
+        return positions[:, :, 0] * self.size + positions[:, :, 1]
+
+
+class BlobEnv(gym.Env):
+    """One board of Blob, registered as `Blob-v0`.
+
+    ## Description
+    A player on a square grid earns a reward on reaching the food and a large penalty on touching the enemy. Food and
+    enemy stand still unless `food_moves` or `enemy_moves` is set.
+
+    ## Action Space
+    `Discrete(9)`: the moves (dx, dy) (1,1) (-1,-1) (-1,1) (1,-1) (1,0) (-1,0) (0,1) (0,-1) (0,0), in this order. A
+    move against a wall is clipped, each axis for itself. A zero component stays zero (the tutorial that made this game
+    known moved at random there).
+
+    ## Observation Space
+    - `observation="image"`: `Box(0, 255, (size, size, 3), uint8)`, black with the player (255,175,0), the food
+      (0,255,0) and the enemy (0,0,255).
+    - `"offsets"`: `MultiDiscrete([2*size-1]*4, start=-(size-1))`, player - food and player - enemy.
+    - `"cells"`: `MultiDiscrete([size*size]*3)`, the cells x*size + y of player, food and enemy.
+
+    ## Rewards
+    -300 on the enemy, +25 on the food, -1 for any other step (`enemy_reward`, `food_reward`, `move_reward`).
+
+    ## Starting State
+    Three different cells, every such start equally likely.
+
+    ## Episode End
+    Terminated on the enemy or the food; `info["is_success"]` is true on the food. Truncated after 200 steps (the time
+    limit of the registration).
+
+    ## Arguments
+    `render_mode`: "human" (a pygame window), "rgb_array" (uint8 frames of about 300 x 300 pixels), "ansi" (text) or
+    None. The others are the fields of `BlobRules`, which raises ValueError for a bad one.
+
+    ## Version History
+    v0: first version.
+    """
+
+    metadata = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 8}
+
+    def __init__(self, render_mode: str | None = None, **options: Any) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"render_mode must be one of {self.metadata['render_modes']}, got {render_mode!r}")
+        self.rules = BlobRules(**options)
+        self.render_mode = render_mode
+        self.observation_space = self.rules.observation_space()
+        self.action_space = Discrete(len(MOVES))
+        self._positions = np.zeros((1, 3, 2), np.int64)
+        self._window: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Draw a new start. Returns the observation and an empty info."""
+        super().reset(seed=seed)
+        self._positions = self.rules.start_positions(self.np_random.integers(self.rules.n_starts, size=1))
+        if self.render_mode == "human":
+            self.render()
+        return self.rules.observe(self._positions)[0], {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Take one of the nine moves. Returns observation, reward, terminated, truncated (always False) and info."""
+        rewards, won, lost = self.rules.step(self._positions, np.array([action]), [self.np_random])
+        if self.render_mode == "human":
+            self.render()
+        observation = self.rules.observe(self._positions)[0]
+        return observation, float(rewards[0]), bool(won[0] or lost[0]), False, {"is_success": bool(won[0])}
+
+    def render(self) -> np.ndarray | str | None:
+        """Draw the board as the render mode says: uint8 (pixels, pixels, 3), text, or a window (returns None)."""
+        if self.render_mode == "ansi":
+            cells = np.full((self.rules.size, self.rules.size), ".")
+            for piece in (FOOD, PLAYER, ENEMY):
+                cells[tuple(self._positions[0, piece])] = LETTERS[piece]
+            return "\n".join(" ".join(row) for row in cells) + "\n"
+        if self.render_mode == "rgb_array":
+            return self._frame()
+        if self.render_mode == "human":
+            self._show(self._frame())
+        return None
+
+    def _frame(self) -> np.ndarray:
+        """The board's image with every cell blown up to a square of pixels."""
+        image = BlobRules(size=self.rules.size).observe(self._positions)[0]
+        pixels = max(1, WINDOW_PIXELS // self.rules.size)
+        return image.repeat(pixels, axis=0).repeat(pixels, axis=1)
+
+    def _show(self, frame: np.ndarray) -> None:
+        import pygame  # only a window needs it
+
+        if self._window is None:
+            pygame.display.init()
+            pygame.display.set_caption("Blob")
+            self._window = pygame.display.set_mode(frame.shape[:2])
+            self._clock = pygame.time.Clock()
+        # pygame's first axis runs to the right, an image's first axis runs down.
+        pygame.surfarray.blit_array(self._window, frame.transpose(1, 0, 2))
+        pygame.event.pump()
+        pygame.display.flip()
+        self._clock.tick(self.metadata["render_fps"])
+
+    def close(self) -> None:
+        """Close the window, if one is open."""
+        if self._window is not None:
+            import pygame
+
+            pygame.display.quit()
+            self._window = None
+
+
+class BlobVectorEnv(VectorEnv):
+    """Many boards of Blob in NumPy: lane i, seeded s, plays exactly as a `Blob-v0` seeded s + i.
+
+    Autoreset is SAME_STEP: the observation returned at an episode's end is the next episode's first, and the last one
+    is in `infos["final_obs"]`, as in Gymnasium's `SyncVectorEnv`.
+
+    Args:
+        num_envs: boards, at least 1.
+        max_episode_steps: steps after which an episode is truncated; None never does. (`gymnasium.make_vec` passes the
+            registration's limit on without applying it.)
+        options: the fields of `BlobRules`, which raises ValueError for a bad one.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = 200, **options: Any) -> None:
+        self.rules = BlobRules(**options)
+        self.num_envs = num_envs
+        self.max_episode_steps = max_episode_steps
+        self.single_observation_space = self.rules.observation_space()
+        self.single_action_space = Discrete(len(MOVES))
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._generators: list[np.random.Generator] = []
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start every lane anew. `seed` is one for lane 0 with its successors for the others, or a list of one each."""
+        if seed is not None or not self._generators:
+            seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
+            if len(seeds) != self.num_envs:
+                raise ValueError(f"{len(seeds)} seeds for {self.num_envs} lanes")
+            self._generators = [seeding.np_random(lane_seed)[0] for lane_seed in seeds]
+        self._positions = np.zeros((self.num_envs, 3, 2), np.int64)
+        self._steps = np.zeros(self.num_envs, np.int64)
+        self._restart(np.arange(self.num_envs))
+        return self.rules.observe(self._positions), {}
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Step every lane. Returns observations, rewards float64, terminated, truncated (bool) and infos."""
+        rewards, won, lost = self.rules.step(self._positions, actions, self._generators)
+        self._steps += 1
+        terminated = won | lost
+        truncated = np.zeros(self.num_envs, bool)
+        if self.max_episode_steps is not None:
+            truncated = self._steps >= self.max_episode_steps
+        ended = terminated | truncated
+        observations = self.rules.observe(self._positions)
+        infos: dict[str, Any] = {"is_success": won & ~ended, "_is_success": ~ended}
+        if ended.any():
+            lanes = np.flatnonzero(ended)
+            final_obs = np.full(self.num_envs, None, object)
+            for lane in lanes:
+                final_obs[lane] = observations[lane].copy()
+            infos |= {"final_obs": final_obs, "_final_obs": ended}
+            infos |= {"final_info": {"is_success": won, "_is_success": ended}, "_final_info": ended}
+            self._restart(lanes)
+            observations[lanes] = self.rules.observe(self._positions[lanes])
+        return observations, rewards, terminated, truncated, infos
+
+    def _restart(self, lanes: np.ndarray) -> None:
+        starts = np.array([self._generators[lane].integers(self.rules.n_starts) for lane in lanes])
+        self._positions[lanes] = self.rules.start_positions(starts)
+        self._steps[lanes] = 0
+
+
+gym.register(
+    id="Blob-v0", entry_point="blob_env:BlobEnv", vector_entry_point="blob_env:BlobVectorEnv", max_episode_steps=200
+)

@@ -1,0 +1,171 @@
+"""The settings of a run: one dataclass that is the command line, the JSON in every model file and the TensorBoard hparams."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from startup import InputError, exit_on_bad_input, make_parser
+
+
+def _setting(default: Any, help: str, **bounds: Any) -> Any:
+    """A field with its help text and bounds: at_least, above, at_most (numbers) or choices."""
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={"help": help, **bounds})
+    return field(default=default, metadata={"help": help, **bounds})
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a training run. The flag of `learn_every` is `--learn-every`, and so on.
+
+    Raises:
+        InputError: a setting has the wrong type or lies outside its bounds.
+    """
+
+    preset: str = _setting("default", "named settings to start from; other flags change single ones of them")
+    env: str = _setting("Blob-v0", "id of a registered Gymnasium environment with discrete actions")
+    env_args: dict[str, Any] = _setting({}, "options of the environment, e.g. size=8 enemy_moves=true")
+    episodes: int = _setting(25_000, "episodes to play", at_least=1)
+    seed: int | None = _setting(None, "seed of every random draw; without one a seed is drawn and recorded", at_least=0, at_most=2**32 - 1)
+    lanes: int = _setting(32, "environments stepped side by side", at_least=1)
+    models_dir: str = _setting("models", "folder for .model files")
+    logs_dir: str = _setting("logs", "folder for TensorBoard's event files, one folder a run")
+    aggregate_every: int = _setting(50, "episodes in a window: what is logged and shown is aggregated over it", at_least=1)
+    evaluate_every: int = _setting(1_000, "episodes between greedy evaluations, which choose the best model", at_least=1)
+    evaluate_episodes: int = _setting(500, "seeded starts in every greedy evaluation", at_least=1)
+
+    network: str = _setting("auto", "auto picks by the observation; tutorial is the 2 x 256 filters of the Blob tutorial", choices=("auto", "tutorial"))
+    learning_rate: float = _setting(1e-3, "Adam's step size", above=0)
+    discount: float = _setting(0.9, "worth of a reward one step later", at_least=0, at_most=1)
+    n_step: int = _setting(3, "rewards summed before the target bootstraps", at_least=1)
+    double: bool = _setting(True, "double DQN: the online network picks the next action, the target network values it")
+    loss: str = _setting("huber", "loss of the TD error", choices=("huber", "mse"))
+    gradient_clip: float = _setting(0.0, "largest global norm of the gradient; 0 does not clip", at_least=0)
+    batch_size: int = _setting(128, "transitions in an update", at_least=1)
+    memory_size: int = _setting(100_000, "transitions in the replay memory", at_least=1)
+    learn_start: int = _setting(1_000, "transitions in the memory before the first update", at_least=1)
+    learn_every: int = _setting(8, "environment steps for each update", at_least=1)
+    target_update: str = _setting("episodes", "what the target network's copying counts; soft blends at every update", choices=("episodes", "updates", "soft"))
+    target_every: int = _setting(50, "episodes or updates between copies to the target network", at_least=1)
+    target_rate: float = _setting(0.005, "share of the online network blended in by a soft update", above=0, at_most=1)
+    epsilon_schedule: str = _setting("episodes", "epsilon decays by a factor each episode, or falls linearly over steps", choices=("episodes", "steps"))
+    epsilon_decay: float = _setting(0.99975, "factor on epsilon after each episode", above=0, at_most=1)
+    epsilon_steps: int = _setting(10_000, "environment steps of the linear fall", at_least=1)
+    epsilon_min: float = _setting(0.001, "the lowest epsilon", at_least=0, at_most=1)
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            _check(_flag(setting.name), getattr(self, setting.name), str(setting.type), setting.metadata)
+        if self.preset not in PRESETS:
+            raise InputError(f"--preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
+        if self.memory_size < self.lanes:
+            raise InputError(f"--memory-size {self.memory_size} cannot hold one step of --lanes {self.lanes}: raise it")
+        if self.learn_start > self.memory_size // self.lanes * self.lanes:
+            raise InputError(
+                f"--learn-start {self.learn_start} is more than the memory of {self.memory_size} transitions ever holds, "
+                "so it would never learn: lower it or raise --memory-size"
+            )
+
+    def to_json(self) -> str:
+        """The settings as a JSON object."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: it is no such text.
+        """
+        try:
+            values = json.loads(text)
+            return cls(**values)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"the settings cannot be read: {error}") from error
+
+    def hparams(self) -> dict[str, bool | int | float | str]:
+        """The settings as TensorBoard's HParams takes them: anything but numbers and booleans as text."""
+        return {k: v if isinstance(v, bool | int | float) else str(v) for k, v in asdict(self).items()}
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # The Blob tutorial's own settings, so that the difference can be seen; an update every step with its network takes
+    # a day or more for 25,000 episodes.
+    "tutorial": {
+        "lanes": 1,
+        "network": "tutorial",
+        "discount": 0.99,
+        "n_step": 1,
+        "double": False,
+        "loss": "mse",
+        "batch_size": 64,
+        "memory_size": 50_000,
+        "learn_every": 1,
+        "target_every": 5,
+    },
+}
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _check(flag: str, value: Any, type_name: str, bounds: Any) -> None:
+    """Raise InputError unless the value has the type and lies within the bounds."""
+    kind = type_name.removesuffix(" | None").split("[")[0]
+    if value is None and type_name.endswith("| None"):
+        return
+    kinds = {"int": int, "float": (int, float), "str": str, "bool": bool, "dict": dict}[kind]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kind != "bool"):
+        raise InputError(f"{flag} must be of type {kind}, got {value!r}")
+    if kind in ("int", "float") and not math.isfinite(value):
+        raise InputError(f"{flag} must be a finite number, got {value}")
+    if "at_least" in bounds and value < bounds["at_least"]:
+        raise InputError(f"{flag} must be at least {bounds['at_least']}, got {value}")
+    if "above" in bounds and value <= bounds["above"]:
+        raise InputError(f"{flag} must be above {bounds['above']}, got {value}")
+    if "at_most" in bounds and value > bounds["at_most"]:
+        raise InputError(f"{flag} must be at most {bounds['at_most']}, got {value}")
+    if "choices" in bounds and value not in bounds["choices"]:
+        raise InputError(f"{flag} must be one of {', '.join(bounds['choices'])}, got {value!r}")
+
+
+def parse_config(arguments: Sequence[str] | None = None) -> Config:
+    """Read the command line of `train.py`; a mistake ends the program with one line and exit code 2."""
+    parser = make_parser("Train a deep Q-network on a Gymnasium environment with discrete actions.")
+    for setting in fields(Config):
+        default = setting.default if not setting.name == "env_args" else "none"
+        kind = str(setting.type).removesuffix(" | None")
+        options: dict[str, Any] = {"help": f"{setting.metadata['help']} (default: {default})", "default": argparse.SUPPRESS}
+        if kind == "bool":
+            options["action"] = argparse.BooleanOptionalAction
+        elif setting.name == "env_args":
+            options |= {"nargs": "*", "metavar": "KEY=VALUE"}
+        elif setting.name == "preset":
+            options |= {"choices": tuple(PRESETS)}
+        elif "choices" in setting.metadata:
+            options |= {"choices": setting.metadata["choices"]}
+        else:
+            options |= {"type": {"int": int, "float": float, "str": str}[kind], "metavar": kind.upper()}
+        parser.add_argument(_flag(setting.name), **options)
+    given = vars(parser.parse_args(arguments))
+    with exit_on_bad_input(parser.prog):
+        if "env_args" in given:
+            given["env_args"] = dict(_parse_env_arg(text) for text in given["env_args"])
+        return Config(**{**PRESETS[given.get("preset", "default")], **given})
+
+
+def _parse_env_arg(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not key.isidentifier() or not equals:
+        raise InputError(f"--env-args takes KEY=VALUE, got {text!r}")
+    try:
+        return key, json.loads(value)
+    except ValueError:  # what is not JSON (a number, true, false, a list) is text
+        return key, value

@@ -1,0 +1,128 @@
+"""Score a saved model: greedy returns over many seeded episodes. `python evaluate.py models/X.model`"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from config import Config
+from environments import make_vector_env
+from startup import at_least, exit_on_bad_input, import_tensorflow, make_parser
+
+QValues = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Finished episodes, in the order in which they were to be played.
+
+    Attributes:
+        returns: float64 (n,), undiscounted.
+        lengths: int64 (n,), steps.
+        successes: bool (n,), `info["is_success"]` at the end, or None where the environment does not say.
+        timed_out: bool (n,), truncated without having terminated.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    successes: np.ndarray | None
+    timed_out: np.ndarray
+
+    def scores(self) -> dict[str, float]:
+        """Mean, standard deviation, minimum and maximum of the returns, mean length, and shares of the outcomes: timed
+        out, and won and lost where the environment says."""
+        scores = {
+            "avg": self.returns.mean(),
+            "std": self.returns.std(),
+            "min": self.returns.min(),
+            "max": self.returns.max(),
+            "length": self.lengths.mean(),
+            "timed_out": self.timed_out.mean(),
+        }
+        if self.successes is not None:
+            scores["won"] = self.successes.mean()
+            scores["lost"] = (~self.successes & ~self.timed_out).mean()
+        return {name: float(score) for name, score in scores.items()}
+
+
+def make_evaluation_envs(config: Config, episodes: int) -> VectorEnv:
+    """The lanes to play these many episodes in: Blob's are cheap enough to give every episode a lane of its own."""
+    lanes = min(episodes, 10_000 if config.env == "Blob-v0" else 32)
+    return make_vector_env(config.env, config.env_args, lanes)
+
+
+def play_greedily(envs: VectorEnv, q_values: QValues, episodes: int, seed: int) -> Episodes:
+    """Play episodes with the action of the highest Q-value, all lanes at once.
+
+    Every lane plays its fixed share of the episodes, since a count of the first to finish would favour short ones.
+
+    Args:
+        envs: a vector environment with SAME_STEP autoreset and discrete actions.
+        q_values: from observations (batch, ...) to (batch, n_actions).
+        episodes: how many.
+        seed: lane i is seeded with seed + i.
+    """
+    lanes = envs.num_envs
+    shares = np.full(lanes, episodes // lanes) + (np.arange(lanes) < episodes % lanes)
+    first_action = int(envs.single_action_space.start)
+    played, returns, lengths = np.zeros(lanes, int), np.zeros(lanes), np.zeros(lanes, int)
+    records: list[tuple] = []
+    observations, _ = envs.reset(seed=seed)
+    while len(active := np.flatnonzero(played < shares)):
+        actions = np.full(lanes, first_action)
+        actions[active] += q_values(observations[active]).argmax(axis=1)
+        observations, rewards, terminated, truncated, infos = envs.step(actions)
+        returns += rewards
+        lengths += 1
+        ended = terminated | truncated
+        success = infos.get("final_info", {}).get("is_success")
+        for lane in active[ended[active]]:
+            won = None if success is None else bool(success[lane])
+            records.append((played[lane], lane, returns[lane], lengths[lane], won, not terminated[lane]))
+        played += ended
+        returns[ended] = lengths[ended] = 0
+    _, _, episode_returns, episode_lengths, won, timed_out = zip(*sorted(records, key=lambda r: r[:2]), strict=True)
+    successes = None if None in won else np.array(won)
+    return Episodes(np.array(episode_returns), np.array(episode_lengths), successes, np.array(timed_out))
+
+
+def main() -> None:
+    """The command line."""
+    parser = make_parser("Play a saved model greedily over many seeded episodes and print its scores.")
+    parser.add_argument("model", type=Path, help="a .model file")
+    parser.add_argument("--episodes", type=at_least(1), default=10_000, help="episodes (default: %(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
+    arguments = parser.parse_args()
+    with exit_on_bad_input():
+        import_tensorflow()
+        from model_file import load_player
+        from networks import compile_q_values
+
+        model, saved, env = load_player(arguments.model)
+        env.close()
+        config = saved.config
+        envs = make_evaluation_envs(config, arguments.episodes)
+    episodes = play_greedily(envs, compile_q_values(model), arguments.episodes, arguments.seed)
+    envs.close()
+    print_scores(episodes)
+
+
+def print_scores(episodes: Episodes) -> None:
+    """Print the scores of greedy play as a short table."""
+    scores = episodes.scores()
+    print(f"{len(episodes.returns)} greedy episodes")
+    print(f"return      {scores['avg']:.3f} +- {scores['std']:.3f} (standard deviation), ", end="")
+    print(f"min {scores['min']:g}, max {scores['max']:g}")
+    print(f"length      {scores['length']:.2f} steps")
+    if "won" in scores:
+        print(f"won         {scores['won']:.2%}")
+        print(f"lost        {scores['lost']:.2%}")
+    print(f"timed out   {scores['timed_out']:.2%}")
+
+
+if __name__ == "__main__":
+    main()

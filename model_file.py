@@ -1,0 +1,128 @@
+"""`.model` files: a Keras archive with one member more, `agent.json`, which says how and where the model plays."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import keras
+import numpy as np
+
+from config import Config
+from startup import InputError
+from environments import make_env
+from networks import observation_dtype
+
+MEMBER = "agent.json"
+
+
+@dataclass(frozen=True)
+class SavedAgent:
+    """What stands beside the network in a `.model` file.
+
+    Attributes:
+        config: the settings of the run.
+        observation_space, action_space: the spaces' text, to be compared with those of the environment made again.
+        episode: episodes played when it was saved.
+        scores: named scores, such as "greedy_avg".
+        versions: of the packages it was made with.
+    """
+
+    config: Config
+    observation_space: str
+    action_space: str
+    episode: int
+    scores: dict[str, float]
+    versions: dict[str, str]
+
+
+def save_model(path: Path, model: keras.Model, saved: SavedAgent) -> None:
+    """Write a `.model` file, whole or not at all: a reader never sees half of one.
+
+    Raises:
+        OSError: it cannot be written; what was at `path` is still there.
+    """
+    # Keras insists on its own suffix; renaming within one folder is atomic.
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".keras", delete=False) as file:
+        temporary = Path(file.name)
+    try:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(MEMBER, json.dumps(asdict(saved), indent=1))
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # a temporary file is born readable by its owner alone
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def load_model(path: Path) -> tuple[keras.Model, SavedAgent]:
+    """Read a `.model` file. No code from it is run (`safe_mode`).
+
+    Raises:
+        InputError: there is no such file, or it is damaged or not one of ours.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no model file {path}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            values: dict[str, Any] = json.loads(archive.read(MEMBER))
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{path} is not a whole .model file ({error}): train again or use another") from error
+    if damaged:
+        raise InputError(f"{path} is damaged (its member {damaged}): train again or use another")
+    try:
+        saved = SavedAgent(**{**values, "config": Config(**values["config"])})
+    except (TypeError, KeyError, InputError) as error:
+        raise InputError(f"{path} was not made by this version ({error})") from error
+    with tempfile.TemporaryDirectory() as folder:  # Keras reads archives by their suffix only
+        copy = Path(folder) / "model.keras"
+        shutil.copyfile(path, copy)
+        try:
+            return keras.saving.load_model(copy, compile=False, safe_mode=True), saved
+        except Exception as error:  # Keras raises all kinds for what is wrong inside
+            raise InputError(f"{path} holds a network that Keras cannot load: {error}") from error
+
+
+def load_player(path: Path, render_mode: str | None = None) -> tuple[keras.Model, SavedAgent, gym.Env]:
+    """Read a `.model` file and make the environment it was trained in.
+
+    Raises:
+        InputError: as `load_model`; or the environment cannot be made, or is not the one the network was made for.
+    """
+    model, saved = load_model(path)
+    env = make_env(saved.config.env, saved.config.env_args, render_mode)
+    spaces = (str(env.observation_space), str(env.action_space))
+    if spaces != (saved.observation_space, saved.action_space):
+        raise InputError(
+            f"{path} was made for observations {saved.observation_space} and actions {saved.action_space}, "
+            f"but {saved.config.env} now has {spaces[0]} and {spaces[1]}"
+        )
+    shape, n_actions = env.observation_space.shape or (), int(getattr(env.action_space, "n", 0))
+    dtype = observation_dtype(env.observation_space)
+    if (model.input_shape, model.output_shape) != ((None, *shape), (None, n_actions)) or model.inputs[0].dtype != dtype:
+        raise InputError(
+            f"the network in {path} maps {model.input_shape} to {model.output_shape}; "
+            f"{saved.config.env} needs {(None, *shape)} to {(None, n_actions)}"
+        )
+    return model, saved, env
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of the packages that shape a model."""
+    return {package.__name__: package.__version__ for package in (keras, gym, np)}

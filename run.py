@@ -1,0 +1,216 @@
+"""What a training run leaves behind: its name, its logs, its best and its last model."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+import keras
+import numpy as np
+
+from agent import DQNAgent, UpdateStats
+from evaluate import make_evaluation_envs, play_greedily
+from model_file import SavedAgent, package_versions, save_model
+from startup import InputError
+
+# Every run is judged from the same starts, far from those that `evaluate.py` takes by default.
+EVALUATION_SEED = 1_000_000_000
+
+
+class Run:
+    """A run of `train.py`: ends its windows, calls its callbacks and keeps its models.
+
+    Args:
+        agent: the agent that is trained; its settings name the folders.
+
+    Attributes:
+        name: environment, preset, seed and time of start; also the name of its folder in the logs.
+        log_dir: that folder.
+        episode: episodes in the windows ended so far.
+        best, last: the models' paths, None before there is one.
+        interrupted: set when Ctrl-C ended it.
+    """
+
+    def __init__(self, agent: DQNAgent) -> None:
+        self.agent, self.config = agent, agent.config
+        self.name, self.log_dir = self._claim_folder()
+        self.episode = self.window = 0
+        self.best: Path | None = None
+        self.last: Path | None = None
+        self.interrupted = False
+        self._greedy: dict[str, float] = {}
+        self._rewards: dict[str, float] = {}
+        self._best_scores: dict[str, float] = {"avg": -np.inf}
+        self._best_episode = 0
+        self._next_evaluation = 0
+        self._evaluation_envs = make_evaluation_envs(self.config, self.config.evaluate_episodes)
+        self._began = time.perf_counter()
+        self._window_began, self._window_steps = self._began, 0
+
+    def _claim_folder(self) -> tuple[str, Path]:
+        """Make the log folder. A run that starts in the same second takes another name."""
+        config = self.config
+        env = re.sub(r"[^\w.-]+", "-", config.env)
+        stem = name = f"{env}-{config.preset}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+        for attempt in range(2, 100):
+            try:
+                (Path(config.logs_dir) / name).mkdir(parents=True)
+                break
+            except FileExistsError:
+                name = f"{stem}-{attempt}"
+        Path(config.models_dir).mkdir(parents=True, exist_ok=True)
+        return name, Path(config.logs_dir) / name
+
+    def begin(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        """Begin the first window."""
+        self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self.agent.online)
+        self.agent.online.stop_training = False
+        self._callbacks.on_train_begin()
+        self._callbacks.on_epoch_begin(self.window)
+        self._began = self._window_began = time.perf_counter()
+
+    def end_window(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> str:
+        """End a window of episodes: aggregate it, evaluate when it is time, and call the callbacks.
+
+        The callbacks' logs hold, as floats: episode (the window's last), reward_avg, reward_min, reward_max,
+        episode_length, epsilon, loss, q_mean, q_max (nan before the first update), learning_rate, steps_per_second,
+        steps, updates, memory_fill (0 to 1), and greedy_avg, greedy_min, greedy_max of the latest greedy evaluation.
+
+        Args:
+            episodes: return and length (steps) of each.
+            updates: of the updates done meanwhile.
+
+        Returns:
+            The window's rewards, epsilon and speed in one line.
+
+        Raises:
+            InputError: the loss is not finite; no model is saved then.
+        """
+        logs = self._aggregate(episodes, updates)
+        self._rewards = {key: logs[f"reward_{key}"] for key in ("avg", "min", "max")}
+        self.episode += len(episodes)
+        if updates and not np.isfinite(logs["loss"]):
+            raise InputError(
+                f"the loss became {logs['loss']} in the episodes up to {self.episode}, so the run was stopped: lower "
+                f"--learning-rate {self.config.learning_rate} or set --gradient-clip; "
+                + (f"the best model before that is {self.best}" if self.best else "there was no model to keep yet")
+            )
+        if self.episode >= min(self._next_evaluation, self.config.episodes) and not self.interrupted:
+            self._evaluate()
+        logs |= {f"greedy_{key}": self._greedy.get(key, np.nan) for key in ("avg", "min", "max")}
+        self._callbacks.on_epoch_end(self.window, {"episode": self.episode, **logs})
+        self.window += 1
+        self._callbacks.on_epoch_begin(self.window)
+        self._window_began, self._window_steps = time.perf_counter(), self.agent.steps
+        return (
+            f"avg {logs['reward_avg']:.1f} min {logs['reward_min']:g} max {logs['reward_max']:g} "
+            f"epsilon {logs['epsilon']:.3f} {logs['steps_per_second']:,.0f} steps/s"
+        )
+
+    def _aggregate(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> dict[str, float]:
+        returns, lengths = np.array(episodes).T
+        losses, q_means, q_maxima = np.array(updates or [(np.nan,) * 3]).T
+        agent = self.agent
+        seconds = time.perf_counter() - self._window_began
+        return {
+            "reward_avg": float(returns.mean()),
+            "reward_min": float(returns.min()),
+            "reward_max": float(returns.max()),
+            "episode_length": float(lengths.mean()),
+            "epsilon": agent.epsilon,
+            "loss": float(losses.mean()),
+            "q_mean": float(q_means.mean()),
+            "q_max": float(q_maxima.max()),
+            "learning_rate": float(agent.online.optimizer.learning_rate),
+            "steps_per_second": (agent.steps - self._window_steps) / seconds,
+            "steps": float(agent.steps),
+            "updates": float(agent.updates),
+            "memory_fill": len(agent.memory) / agent.memory.maxlen,
+        }
+
+    def _evaluate(self) -> None:
+        """Play greedily from the fixed starts, and keep the model if it is the best so far."""
+        self._next_evaluation = self.episode + self.config.evaluate_every
+        episodes = play_greedily(
+            self._evaluation_envs, self.agent.q_values, self.config.evaluate_episodes, EVALUATION_SEED
+        )
+        self._greedy = episodes.scores()
+        if self._greedy["avg"] > self._best_scores["avg"]:
+            self._best_scores, self._best_episode = self._greedy, self.episode
+            self.best = self._save("best", self._greedy, replaces=self.best)
+
+    def _save(self, kind: str, scores: dict[str, float], replaces: Path | None = None) -> Path:
+        name = f"{self.name}__{kind}__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min.model"
+        path = Path(self.config.models_dir) / name
+        envs = self._evaluation_envs
+        spaces = str(envs.single_observation_space), str(envs.single_action_space)
+        save_model(
+            path, self.agent.online, SavedAgent(self.config, *spaces, self.episode, scores, package_versions())
+        )
+        if replaces not in (None, path):
+            replaces.unlink(missing_ok=True)
+        return path
+
+    def end(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> None:
+        """End the last window, short as it may be, and save the last model, named by that window's rewards."""
+        if episodes:
+            self.end_window(episodes, updates)
+        if self._rewards:
+            self.last = self._save("last", self._rewards)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let the callbacks close their files, however the run ended."""
+        self._callbacks.on_train_end()
+        self._evaluation_envs.close()
+
+    def summary(self) -> str:
+        """What was done, where it lies, and the commands to go on with."""
+        minutes, seconds = divmod(round(time.perf_counter() - self._began), 60)
+        agent = self.agent
+        lines = [
+            f"{self.episode:,} episodes, {agent.steps:,} steps, {agent.updates:,} updates in {minutes} min {seconds} s"
+            + (" (interrupted)" if self.interrupted else "")
+        ]
+        if not agent.updates:
+            lines.append(f"no update was made: the memory never held --learn-start {self.config.learn_start} transitions")
+        if self.best:
+            scores = self._best_scores
+            lines += [
+                f"best model  {self.best}",
+                f"            greedy return avg {scores['avg']:.2f}, min {scores['min']:g}, max {scores['max']:g} over "
+                f"{self.config.evaluate_episodes} starts, after {self._best_episode:,} episodes",
+            ]
+        if self.last:
+            lines.append(f"last model  {self.last}")
+        lines.append(f"watch       tensorboard --logdir {shlex.quote(self.config.logs_dir)}")
+        if model := self.best or self.last:
+            lines.append(f"replay      python play.py {shlex.quote(str(model))}")
+            lines.append(f"score       python evaluate.py {shlex.quote(str(model))}")
+        return "\n".join(lines)
+
+
+class StopOnCtrlC:
+    """Turns the first Ctrl-C inside the block into `pressed`; a second one ends the program at once."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    def __enter__(self) -> Self:
+        self._previous = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def _press(self, number: int, frame: FrameType | None) -> None:
+        self.pressed = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._previous)

@@ -1,0 +1,104 @@
+"""What a script does before TensorFlow is imported, which takes seconds: read arguments, check them, complain well."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class InputError(ValueError):
+    """Something the user gave cannot work; the message names it and says what would."""
+
+
+@contextlib.contextmanager
+def exit_on_bad_input(program: str | None = None) -> Iterator[None]:
+    """End the program with one line on standard error and exit code 2 when an InputError is raised inside."""
+    try:
+        yield
+    except InputError as error:
+        line = " ".join(str(error).split())
+        print(f"{program or Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """An argument parser in the manner of all scripts here: no abbreviated flags."""
+    return argparse.ArgumentParser(description=description, allow_abbrev=False)
+
+
+def at_least(least: int) -> type:
+    """An argparse type: a whole number not below `least`."""
+
+    class WholeNumber(int):
+        def __new__(cls, text: str) -> WholeNumber:
+            number = super().__new__(cls, text)
+            if number < least:
+                raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
+            return number
+
+    return WholeNumber
+
+
+def check_writable(flag: str, folder: str) -> None:
+    """Make the folder if need be, and raise InputError unless files can be written there."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"{flag} {folder} cannot be written ({error.strerror}): name another folder") from error
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow for the first time, without the lines that it logs at every start.
+
+    Raises:
+        InputError: an unsupported Python, a Keras backend other than TensorFlow, or Keras settings other than
+            channels_last and float32, each of which would fail later and less clearly.
+    """
+    _check_python()
+    _check_keras_settings()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # No setting silences what TensorFlow's C++ libraries log while they load: hold standard error back, and show it
+    # only if the import fails.
+    sys.stderr.flush()
+    standard_error = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_logical_devices()  # this is when it looks for a GPU, and logs that there is none
+        except BaseException:
+            held_back.seek(0)
+            os.write(standard_error, held_back.read())
+            raise
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
+
+
+def _check_python() -> None:
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        raise InputError(f"Python 3.11, 3.12 or 3.13 is needed, this is {sys.version.split()[0]}")
+
+
+def _check_keras_settings() -> None:
+    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+    try:
+        settings = json.loads(path.read_text())
+    except (OSError, ValueError):  # as Keras does: no file, or none that can be read, means its defaults
+        settings = {}
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} must hold a JSON object: mend or delete it")
+    backend = os.environ.get("KERAS_BACKEND") or settings.get("backend", "tensorflow")
+    if backend != "tensorflow":
+        raise InputError(f"the Keras backend is {backend!r} (KERAS_BACKEND or {path}): set it to tensorflow")
+    for key, needed in (("image_data_format", "channels_last"), ("floatx", "float32")):
+        if settings.get(key, needed) != needed:
+            raise InputError(f"{key} is {settings[key]!r} in {path}: set it to {needed}")

@@ -1,0 +1,48 @@
+"""The custom TensorBoard callback: one point per window of episodes, on an axis of episodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from config import Config
+
+
+class EpisodeTensorBoard(keras.callbacks.Callback):
+    """Write the settings and every window's logs as TensorBoard events.
+
+    A Keras epoch is a window of episodes here. The window's last episode, `logs["episode"]`, is the step of its
+    scalars, so that the axis counts episodes whatever the window's size.
+
+    Args:
+        log_dir: folder of the run's event file.
+        config: settings, written once as text and as hyperparameters.
+    """
+
+    def __init__(self, log_dir: Path, config: Config) -> None:
+        super().__init__()
+        self._writer = tf.summary.create_file_writer(str(log_dir))
+        self._config = config
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Write the settings."""
+        settings = self._config.hparams()
+        table = "\n".join(["| setting | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in settings.items())])
+        with self._writer.as_default(step=0):
+            hparams.hparams(settings)
+            tf.summary.text("settings", table)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Write the window's numbers and flush, so that a killed run keeps them."""
+        scalars = dict(logs or {})
+        with self._writer.as_default(step=int(scalars.pop("episode"))):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+        self._writer.flush()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Close the event file."""
+        self._writer.close()

@@ -1,0 +1,99 @@
+"""Train a deep Q-network: `python train.py`, then `tensorboard --logdir logs` and `python play.py models/X.model`."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import signal
+import sys
+from collections.abc import Sequence
+
+if __name__ == "__main__":
+    # Read and check the settings first: a mistake should not wait the seconds that importing TensorFlow takes.
+    from config import parse_config
+    from environments import check_env
+    from startup import check_writable, exit_on_bad_input, import_tensorflow
+
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))  # until training begins, Ctrl-C has nothing to save
+    CONFIG = parse_config()
+    with exit_on_bad_input():
+        check_writable("--models-dir", CONFIG.models_dir)
+        check_writable("--logs-dir", CONFIG.logs_dir)
+        check_env(CONFIG)
+        import_tensorflow()
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from agent import DQNAgent, UpdateStats
+from config import Config
+from environments import final_observations, make_vector_env
+from run import Run, StopOnCtrlC
+from tensorboard_callback import EpisodeTensorBoard
+
+
+def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Run:
+    """Train an agent as the settings say; its models and logs lie in the settings' folders afterwards.
+
+    Args:
+        config: the settings. Without a seed, one is drawn and recorded.
+        callbacks: Keras callbacks beside the built-in one. A Keras epoch is a window of `aggregate_every` episodes;
+            `Run.end_window` lists what they may monitor. `stop_training` is honoured.
+
+    Returns:
+        The run. Ctrl-C ends it early, with `interrupted` set; a second Ctrl-C ends the program at once.
+
+    Raises:
+        InputError: the environment does not suit, or the loss is no longer finite.
+    """
+    if config.seed is None:
+        config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
+    envs = make_vector_env(config.env, config.env_args, config.lanes)
+    agent = DQNAgent(envs.single_observation_space, envs.single_action_space, config)
+    run = Run(agent)
+    run.begin([EpisodeTensorBoard(run.log_dir, config), *callbacks])
+
+    # Drawn from the run's seed rather than equal to it: lane i is seeded with seed + i, so neighbouring runs would
+    # share lanes.
+    observations, _ = envs.reset(seed=int(np.random.SeedSequence(config.seed).generate_state(1)[0]))
+    returns, lengths = np.zeros(config.lanes), np.zeros(config.lanes, int)
+    episodes: list[tuple[float, int]] = []  # return and length of those that ended in this window
+    updates: list[UpdateStats] = []
+    with run, StopOnCtrlC() as ctrl_c, tqdm(total=config.episodes, unit="ep") as bar:
+        while bar.n < config.episodes and not agent.online.stop_training and not ctrl_c.pressed:
+            # Play one step of every lane, remember it, learn from what is remembered.
+            actions = agent.act(observations, agent.epsilon)
+            next_observations, rewards, terminated, truncated, infos = envs.step(actions)
+            final = final_observations(next_observations, infos)
+            agent.remember(observations, actions, rewards, terminated, truncated, final)
+            updates += agent.learn()
+            observations = next_observations
+
+            # An episode's return is the plain sum of its rewards.
+            returns += rewards
+            lengths += 1
+            ended = np.flatnonzero(terminated | truncated)[: config.episodes - bar.n]
+            episodes += zip(returns[ended].tolist(), lengths[ended].tolist(), strict=True)
+            returns[ended] = lengths[ended] = 0
+            bar.update(len(ended))
+            while len(episodes) >= config.aggregate_every:
+                bar.set_postfix_str(run.end_window(episodes[: config.aggregate_every], updates))
+                episodes, updates = episodes[config.aggregate_every :], []
+        run.interrupted = ctrl_c.pressed
+        run.end(episodes, updates)
+    envs.close()
+    return run
+
+
+def main() -> None:
+    """The command line."""
+    with exit_on_bad_input():
+        run = train(CONFIG)
+    print(run.summary())
+    if run.interrupted:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
