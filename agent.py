@@ -42,9 +42,10 @@ class DQNAgent:
         InputError: no network fits the observations.
     """
 
-    def __init__(self, observation_space: gym.Space, action_space: gym.spaces.Discrete, config: Config) -> None:
+    def __init__(self, observation_space: gym.Space, action_space: gym.Space, config: Config) -> None:
         self.config = config
-        self.n_actions, self._first_action = int(action_space.n), int(action_space.start)
+        shape = observation_space.shape or ()
+        self.n_actions, self._first_action = int(action_space.n), int(action_space.start)  # type: ignore[attr-defined]
         if config.seed is not None:
             keras.utils.set_random_seed(config.seed)
         self._generator = np.random.default_rng(config.seed)
@@ -54,10 +55,10 @@ class DQNAgent:
         self.online.compile(optimizer=keras.optimizers.Adam(config.learning_rate))
         self.online.optimizer.build(self.online.trainable_variables)
         dtype = observation_dtype(observation_space)
-        self.memory = ReplayMemory(config.memory_size, config.lanes, observation_space.shape, dtype)
+        self.memory = ReplayMemory(config.memory_size, config.lanes, shape, dtype)
         self.episodes = self.steps = self.updates = 0
         # One signature for all batch sizes: traced once, never again.
-        observations, numbers = tf.TensorSpec((None, *observation_space.shape), dtype), tf.TensorSpec([None])
+        observations, numbers = tf.TensorSpec((None, *shape), dtype), tf.TensorSpec([None])
         signature = [observations, tf.TensorSpec([None], tf.int32), numbers, numbers, observations]
         self.q_values = compile_q_values(self.online)
         self._update = tf.function(self._update_eagerly, input_signature=signature)
@@ -100,9 +101,9 @@ class DQNAgent:
         self.memory.append(observations, actions, rewards, terminated, truncated, next_observations)
         self.steps += self.memory.lanes
         episodes = self.episodes + int(np.logical_or(terminated, truncated).sum())
-        if self.config.target_update == "episodes":
-            if episodes // self.config.target_every > self.episodes // self.config.target_every:
-                self.copy_to_target()
+        every = self.config.target_every
+        if self.config.target_update == "episodes" and episodes // every > self.episodes // every:
+            self.copy_to_target()
         self.episodes = episodes
 
     def learn(self) -> list[UpdateStats]:
@@ -167,7 +168,7 @@ class DQNAgent:
     def get_state(self) -> dict[str, Any]:
         """All that the future of the agent depends on, for `set_state` of an agent with the same settings."""
         return {
-            "variables": [np.array(variable) for variable in self._variables()],
+            "variables": [variable.numpy().copy() for variable in self._variables()],
             "memory": self.memory.get_state(),
             "generator": self._generator.bit_generator.state,
             "counters": (self.episodes, self.steps, self.updates),

@@ -271,7 +271,9 @@ class BlobVectorEnv(VectorEnv):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start every lane anew. `seed` is one for lane 0 with its successors for the others, or a list of one each."""
         if seed is not None or not self._generators:
-            seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
+            seeds = (
+                [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
+            )
             if len(seeds) != self.num_envs:
                 raise ValueError(f"{len(seeds)} seeds for {self.num_envs} lanes")
             self._generators = [seeding.np_random(lane_seed)[0] for lane_seed in seeds]
@@ -280,9 +282,7 @@ class BlobVectorEnv(VectorEnv):
         self._restart(np.arange(self.num_envs))
         return self.rules.observe(self._positions), {}
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step every lane. Returns observations, rewards float64, terminated, truncated (bool) and infos."""
         rewards, won, lost = self.rules.step(self._positions, actions, self._generators)
         self._steps += 1

@@ -1,4 +1,4 @@
-"""The settings of a run: one dataclass that is the command line, the JSON in every model file and the TensorBoard hparams."""
+"""The settings of a run: one dataclass is the command line, the JSON in every model and the TensorBoard hparams."""
 
 from __future__ import annotations
 
@@ -31,15 +31,25 @@ class Config:
     env: str = _setting("Blob-v0", "id of a registered Gymnasium environment with discrete actions")
     env_args: dict[str, Any] = _setting({}, "options of the environment, e.g. size=8 enemy_moves=true")
     episodes: int = _setting(25_000, "episodes to play", at_least=1)
-    seed: int | None = _setting(None, "seed of every random draw; without one a seed is drawn and recorded", at_least=0, at_most=2**32 - 1)
+    seed: int | None = _setting(
+        None, "seed of every random draw; without one a seed is drawn and recorded", at_least=0, at_most=2**32 - 1
+    )
     lanes: int = _setting(32, "environments stepped side by side", at_least=1)
     models_dir: str = _setting("models", "folder for .model files")
     logs_dir: str = _setting("logs", "folder for TensorBoard's event files, one folder a run")
-    aggregate_every: int = _setting(50, "episodes in a window: what is logged and shown is aggregated over it", at_least=1)
-    evaluate_every: int = _setting(1_000, "episodes between greedy evaluations, which choose the best model", at_least=1)
+    aggregate_every: int = _setting(
+        50, "episodes in a window: what is logged and shown is aggregated over it", at_least=1
+    )
+    evaluate_every: int = _setting(
+        1_000, "episodes between greedy evaluations, which choose the best model", at_least=1
+    )
     evaluate_episodes: int = _setting(500, "seeded starts in every greedy evaluation", at_least=1)
 
-    network: str = _setting("auto", "auto picks by the observation; tutorial is the 2 x 256 filters of the Blob tutorial", choices=("auto", "tutorial"))
+    network: str = _setting(
+        "auto",
+        "auto picks by the observation; tutorial is the 2 x 256 filters of the Blob tutorial",
+        choices=("auto", "tutorial"),
+    )
     learning_rate: float = _setting(1e-3, "Adam's step size", above=0)
     discount: float = _setting(0.9, "worth of a reward one step later", at_least=0, at_most=1)
     n_step: int = _setting(3, "rewards summed before the target bootstraps", at_least=1)
@@ -50,10 +60,18 @@ class Config:
     memory_size: int = _setting(100_000, "transitions in the replay memory", at_least=1)
     learn_start: int = _setting(1_000, "transitions in the memory before the first update", at_least=1)
     learn_every: int = _setting(8, "environment steps for each update", at_least=1)
-    target_update: str = _setting("episodes", "what the target network's copying counts; soft blends at every update", choices=("episodes", "updates", "soft"))
+    target_update: str = _setting(
+        "episodes",
+        "what the target network's copying counts; soft blends at every update",
+        choices=("episodes", "updates", "soft"),
+    )
     target_every: int = _setting(50, "episodes or updates between copies to the target network", at_least=1)
     target_rate: float = _setting(0.005, "share of the online network blended in by a soft update", above=0, at_most=1)
-    epsilon_schedule: str = _setting("episodes", "epsilon decays by a factor each episode, or falls linearly over steps", choices=("episodes", "steps"))
+    epsilon_schedule: str = _setting(
+        "episodes",
+        "epsilon decays by a factor each episode, or falls linearly over steps",
+        choices=("episodes", "steps"),
+    )
     epsilon_decay: float = _setting(0.99975, "factor on epsilon after each episode", above=0, at_most=1)
     epsilon_steps: int = _setting(10_000, "environment steps of the linear fall", at_least=1)
     epsilon_min: float = _setting(0.001, "the lowest epsilon", at_least=0, at_most=1)
@@ -67,8 +85,8 @@ class Config:
             raise InputError(f"--memory-size {self.memory_size} cannot hold one step of --lanes {self.lanes}: raise it")
         if self.learn_start > self.memory_size // self.lanes * self.lanes:
             raise InputError(
-                f"--learn-start {self.learn_start} is more than the memory of {self.memory_size} transitions ever holds, "
-                "so it would never learn: lower it or raise --memory-size"
+                f"--learn-start {self.learn_start} is more than the memory of {self.memory_size} transitions can "
+                "hold, so it would never learn: lower it or raise --memory-size"
             )
 
     def to_json(self) -> str:
@@ -121,7 +139,7 @@ def _check(flag: str, value: Any, type_name: str, bounds: Any) -> None:
     kind = type_name.removesuffix(" | None").split("[")[0]
     if value is None and type_name.endswith("| None"):
         return
-    kinds = {"int": int, "float": (int, float), "str": str, "bool": bool, "dict": dict}[kind]
+    kinds: Any = {"int": int, "float": (int, float), "str": str, "bool": bool, "dict": dict}[kind]
     if not isinstance(value, kinds) or (isinstance(value, bool) and kind != "bool"):
         raise InputError(f"{flag} must be of type {kind}, got {value!r}")
     if kind in ("int", "float") and not math.isfinite(value):
@@ -140,9 +158,12 @@ def parse_config(arguments: Sequence[str] | None = None) -> Config:
     """Read the command line of `train.py`; a mistake ends the program with one line and exit code 2."""
     parser = make_parser("Train a deep Q-network on a Gymnasium environment with discrete actions.")
     for setting in fields(Config):
-        default = setting.default if not setting.name == "env_args" else "none"
+        default = setting.default if setting.name != "env_args" else "none"
         kind = str(setting.type).removesuffix(" | None")
-        options: dict[str, Any] = {"help": f"{setting.metadata['help']} (default: {default})", "default": argparse.SUPPRESS}
+        options: dict[str, Any] = {
+            "help": f"{setting.metadata['help']} (default: {default})",
+            "default": argparse.SUPPRESS,
+        }
         if kind == "bool":
             options["action"] = argparse.BooleanOptionalAction
         elif setting.name == "env_args":

@@ -21,10 +21,14 @@ def make_env(env_id: str, env_args: dict[str, Any], render_mode: str | None = No
         InputError: there is none of that name, it does not take these arguments, or a package it needs is missing.
     """
     try:
-        return gym.make(env_id, render_mode=render_mode, **env_args)
+        env = gym.make(env_id, render_mode=render_mode, **env_args)
     except (gym.error.Error, ImportError, TypeError, ValueError) as error:
         arguments = f" with {env_args}" if env_args else ""
         raise InputError(f"cannot make the environment {env_id!r}{arguments}: {error}") from error
+    modes = env.metadata.get("render_modes", [])
+    if render_mode not in (None, env.render_mode) or render_mode not in (None, "human", *modes):
+        raise InputError(f"{env_id} cannot be shown as {render_mode!r}, only as {', '.join(modes) or 'nothing'}")
+    return env
 
 
 def make_vector_env(env_id: str, env_args: dict[str, Any], lanes: int) -> VectorEnv:
@@ -75,9 +79,9 @@ def check_env(config: Config) -> None:
 
 def check_observation_space(space: gym.Space, env_id: str) -> None:
     """Raise InputError unless there is a network for the observations: vectors, images, Discrete or MultiDiscrete."""
-    if isinstance(space, Box) and len(space.shape) in (1, 3):
+    if isinstance(space, Box) and len(space.shape or ()) in (1, 3):
         return
-    if isinstance(space, Discrete | MultiDiscrete) and len(space.shape) <= 1:
+    if isinstance(space, Discrete | MultiDiscrete) and len(space.shape or ()) <= 1:
         return
     raise InputError(
         f"--env {env_id} has the observation space {space}: there are networks for vectors, images of shape "

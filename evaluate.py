@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 
 from config import Config
 from environments import make_vector_env
-from startup import at_least, exit_on_bad_input, import_tensorflow, make_parser
+from startup import at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
 
 QValues = Callable[[np.ndarray], np.ndarray]
 
@@ -68,7 +68,7 @@ def play_greedily(envs: VectorEnv, q_values: QValues, episodes: int, seed: int) 
     """
     lanes = envs.num_envs
     shares = np.full(lanes, episodes // lanes) + (np.arange(lanes) < episodes % lanes)
-    first_action = int(envs.single_action_space.start)
+    first_action = int(envs.single_action_space.start)  # type: ignore[attr-defined]
     played, returns, lengths = np.zeros(lanes, int), np.zeros(lanes), np.zeros(lanes, int)
     records: list[tuple] = []
     observations, _ = envs.reset(seed=seed)
@@ -85,13 +85,14 @@ def play_greedily(envs: VectorEnv, q_values: QValues, episodes: int, seed: int) 
             records.append((played[lane], lane, returns[lane], lengths[lane], won, not terminated[lane]))
         played += ended
         returns[ended] = lengths[ended] = 0
-    _, _, episode_returns, episode_lengths, won, timed_out = zip(*sorted(records, key=lambda r: r[:2]), strict=True)
-    successes = None if None in won else np.array(won)
+    _, _, episode_returns, episode_lengths, wins, timed_out = zip(*sorted(records, key=lambda r: r[:2]), strict=True)
+    successes = None if None in wins else np.array(wins)
     return Episodes(np.array(episode_returns), np.array(episode_lengths), successes, np.array(timed_out))
 
 
 def main() -> None:
     """The command line."""
+    end_quietly_on_ctrl_c()
     parser = make_parser("Play a saved model greedily over many seeded episodes and print its scores.")
     parser.add_argument("model", type=Path, help="a .model file")
     parser.add_argument("--episodes", type=at_least(1), default=10_000, help="episodes (default: %(default)s)")

@@ -16,9 +16,9 @@ import keras
 import numpy as np
 
 from config import Config
-from startup import InputError
 from environments import make_env
 from networks import observation_dtype
+from startup import InputError
 
 MEMBER = "agent.json"
 

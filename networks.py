@@ -1,4 +1,4 @@
-"""Q-networks: which Keras model fits which observation. Stock layers and operations only, so that any Keras loads them."""
+"""Q-networks: which Keras model fits which observation. Only what stock Keras has, so that any Keras loads them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def build_q_network(observation_space: gym.Space, n_actions: int, network: str =
         InputError: no network fits the observations.
     """
     inputs = keras.Input(observation_space.shape, dtype=observation_dtype(observation_space).name, name="observation")
-    is_image = isinstance(observation_space, Box) and len(observation_space.shape) == 3
+    is_image = isinstance(observation_space, Box) and len(observation_space.shape or ()) == 3
     if network == "tutorial" and not is_image:
         raise InputError(f"--network tutorial needs images, the observations are {observation_space}")
     if isinstance(observation_space, Discrete | MultiDiscrete):
@@ -49,7 +49,7 @@ def build_q_network(observation_space: gym.Space, n_actions: int, network: str =
         pixels = layers.Rescaling(1 / 255)(inputs) if observation_space.dtype == np.uint8 else inputs
         if network == "tutorial":
             features = _tutorial(pixels)
-        elif max(observation_space.shape[:2]) > LARGEST_GRID:
+        elif max(pixels.shape[1:3]) > LARGEST_GRID:
             features = _nature(pixels)
         else:
             features = _dense(_glimpse(pixels), 128)

@@ -115,7 +115,7 @@ class Run:
 
     def _aggregate(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> dict[str, float]:
         returns, lengths = np.array(episodes).T
-        losses, q_means, q_maxima = np.array(updates or [(np.nan,) * 3]).T
+        losses, q_means, q_maxima = np.array(updates or [UpdateStats(np.nan, np.nan, np.nan)]).T
         agent = self.agent
         seconds = time.perf_counter() - self._window_began
         return {
@@ -150,9 +150,7 @@ class Run:
         path = Path(self.config.models_dir) / name
         envs = self._evaluation_envs
         spaces = str(envs.single_observation_space), str(envs.single_action_space)
-        save_model(
-            path, self.agent.online, SavedAgent(self.config, *spaces, self.episode, scores, package_versions())
-        )
+        save_model(path, self.agent.online, SavedAgent(self.config, *spaces, self.episode, scores, package_versions()))
         if replaces not in (None, path):
             replaces.unlink(missing_ok=True)
         return path
@@ -181,7 +179,9 @@ class Run:
             + (" (interrupted)" if self.interrupted else "")
         ]
         if not agent.updates:
-            lines.append(f"no update was made: the memory never held --learn-start {self.config.learn_start} transitions")
+            lines.append(
+                f"no update was made: the memory never held --learn-start {self.config.learn_start} transitions"
+            )
         if self.best:
             scores = self._best_scores
             lines += [

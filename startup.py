@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -27,22 +28,26 @@ def exit_on_bad_input(program: str | None = None) -> Iterator[None]:
         raise SystemExit(2) from error
 
 
+def end_quietly_on_ctrl_c() -> None:
+    """End the program on Ctrl-C without a traceback, with the exit code that shells expect."""
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+
+
 def make_parser(description: str) -> argparse.ArgumentParser:
     """An argument parser in the manner of all scripts here: no abbreviated flags."""
     return argparse.ArgumentParser(description=description, allow_abbrev=False)
 
 
-def at_least(least: int) -> type:
+def at_least(least: int) -> Callable[[str], int]:
     """An argparse type: a whole number not below `least`."""
 
-    class WholeNumber(int):
-        def __new__(cls, text: str) -> WholeNumber:
-            number = super().__new__(cls, text)
-            if number < least:
-                raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
-            return number
+    def whole_number(text: str) -> int:
+        if (number := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
+        return number
 
-    return WholeNumber
+    whole_number.__name__ = "whole number"  # argparse names the type so in its message
+    return whole_number
 
 
 def check_writable(flag: str, folder: str) -> None:
@@ -61,7 +66,7 @@ def import_tensorflow() -> None:
         InputError: an unsupported Python, a Keras backend other than TensorFlow, or Keras settings other than
             channels_last and float32, each of which would fail later and less clearly.
     """
-    _check_python()
+    check_python()
     _check_keras_settings()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # No setting silences what TensorFlow's C++ libraries log while they load: hold standard error back, and show it
@@ -83,7 +88,8 @@ def import_tensorflow() -> None:
             os.close(standard_error)
 
 
-def _check_python() -> None:
+def check_python() -> None:
+    """Raise InputError unless TensorFlow supports this Python."""
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         raise InputError(f"Python 3.11, 3.12 or 3.13 is needed, this is {sys.version.split()[0]}")
 
@@ -102,3 +108,8 @@ def _check_keras_settings() -> None:
     for key, needed in (("image_data_format", "channels_last"), ("floatx", "float32")):
         if settings.get(key, needed) != needed:
             raise InputError(f"{key} is {settings[key]!r} in {path}: set it to {needed}")
+
+
+if __name__ == "__main__":  # `make` asks before it installs anything
+    with exit_on_bad_input():
+        check_python()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -12,9 +11,9 @@ if __name__ == "__main__":
     # Read and check the settings first: a mistake should not wait the seconds that importing TensorFlow takes.
     from config import parse_config
     from environments import check_env
-    from startup import check_writable, exit_on_bad_input, import_tensorflow
+    from startup import check_writable, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow
 
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))  # until training begins, Ctrl-C has nothing to save
+    end_quietly_on_ctrl_c()  # training itself ends more carefully, see StopOnCtrlC
     CONFIG = parse_config()
     with exit_on_bad_input():
         check_writable("--models-dir", CONFIG.models_dir)

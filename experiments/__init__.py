@@ -1,0 +1,1 @@
+"""What makes the figures in the documentation; run as `python -m experiments.NAME`."""

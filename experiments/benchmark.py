@@ -1,0 +1,252 @@
+"""How fast training is, against the pattern that most people write: `python -m experiments.benchmark`."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import random
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box
+
+from blob_env import MOVES
+from config import PRESETS, Config
+from environments import final_observations, make_vector_env
+from startup import at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
+
+if TYPE_CHECKING:
+    import keras
+
+EXPECTED_RATIO = 12
+MATRIX_SIDE = 2048
+
+
+class CommonPattern:
+    """What people write after the well-known tutorial: one environment, a deque, and `predict` and `fit` every step.
+
+    Attributes:
+        steps, updates: done so far.
+        flops_per_step, flops_per_update: floating-point operations, as `forward_flops` counts them.
+    """
+
+    def __init__(self, config: Config) -> None:
+        import keras
+
+        from networks import build_q_network
+
+        self.config = config
+        self.env = gym.make(config.env)
+        scaled = Box(0, 1, self.env.observation_space.shape, np.float32)  # the pattern divides by 255 itself
+        self.online, self.target = (build_q_network(scaled, len(MOVES), config.network) for _ in range(2))
+        self.target.set_weights(self.online.get_weights())
+        self.online.compile(loss="mse", optimizer=keras.optimizers.Adam(config.learning_rate))
+        self.memory: deque[tuple] = deque(maxlen=config.memory_size)
+        self._random = random.Random(config.seed)
+        self.state, _ = self.env.reset(seed=config.seed)
+        self.steps = self.updates = self.episodes = 0
+        self.flops_per_step = forward_flops(self.online)
+        # Both networks predict the batch, and fitting costs three forward passes more.
+        self.flops_per_update = 5 * config.batch_size * forward_flops(self.online)
+
+    def step(self, epsilon: float = 0.0) -> None:
+        """Play one step, and learn from the memory once `learn_start` transitions are in it."""
+        if self._random.random() < epsilon:
+            action = self._random.randrange(len(MOVES))
+        else:
+            action = int(np.argmax(self.online.predict(self.state[None] / 255, verbose=0)[0]))
+        next_state, reward, terminated, truncated, _ = self.env.step(action)
+        self.memory.append((self.state, action, reward, next_state, terminated))
+        self.state = next_state
+        self.steps += 1
+        if len(self.memory) >= self.config.learn_start:
+            self._update()
+        if terminated or truncated:
+            self.state, _ = self.env.reset()
+            self.episodes += 1
+            if self.episodes % self.config.target_every == 0:
+                self.target.set_weights(self.online.get_weights())
+
+    def _update(self) -> None:
+        batch = self._random.sample(self.memory, self.config.batch_size)
+        states = np.array([transition[0] for transition in batch]) / 255
+        next_states = np.array([transition[3] for transition in batch]) / 255
+        targets = self.online.predict(states, verbose=0)
+        next_values = self.target.predict(next_states, verbose=0)
+        for i, (_, action, reward, _, terminated) in enumerate(batch):
+            future = 0.0 if terminated else self.config.discount * np.max(next_values[i])
+            targets[i, action] = reward + future
+        self.online.fit(states, targets, batch_size=self.config.batch_size, verbose=0, shuffle=False)
+        self.updates += 1
+
+
+class ProjectAgent:
+    """This project's agent in the loop of `train.py`, without logs, evaluations and models. Attributes as above."""
+
+    def __init__(self, config: Config) -> None:
+        from agent import DQNAgent
+
+        self.envs = make_vector_env(config.env, config.env_args, config.lanes)
+        self.agent = DQNAgent(self.envs.single_observation_space, self.envs.single_action_space, config)
+        self.observations, _ = self.envs.reset(seed=config.seed)
+        self.steps = self.updates = 0
+        self.flops_per_step = forward_flops(self.agent.online)
+        # The target network's forward pass, double DQN's second one, and three for the online network's gradient: a
+        # backward pass counts as two forward ones.
+        self.flops_per_update = (4 + config.double) * config.batch_size * forward_flops(self.agent.online)
+
+    def step(self, epsilon: float = 0.0) -> None:
+        """Play one step of every lane, and do the updates that it makes due."""
+        actions = self.agent.act(self.observations, epsilon)
+        next_observations, rewards, terminated, truncated, infos = self.envs.step(actions)
+        final = final_observations(next_observations, infos)
+        self.agent.remember(self.observations, actions, rewards, terminated, truncated, final)
+        self.agent.learn()
+        self.observations = next_observations
+        self.steps, self.updates = self.agent.steps, self.agent.updates
+
+
+Trainer = CommonPattern | ProjectAgent
+
+
+class Stretch(NamedTuple):
+    """What a trainer did in some seconds, and by how many megabytes the process grew meanwhile."""
+
+    seconds: float
+    steps: int
+    updates: int
+    megabytes: float
+
+    @property
+    def steps_per_second(self) -> float:
+        """Environment steps a second."""
+        return self.steps / self.seconds
+
+
+def total(rounds: list[Stretch]) -> Stretch:
+    """The sum of all rounds."""
+    return Stretch(*map(sum, zip(*rounds, strict=True)))
+
+
+def forward_flops(model: keras.Model) -> int:
+    """Floating-point operations of one observation's forward pass: two for each multiply-add of the dense and
+    convolutional layers. All else (einsums, pooling, activations) is left out."""
+    kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    # A kernel is applied once at every position of the output, of which a dense layer has one.
+    return sum(2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1]) for layer in kernels)
+
+
+def matmul_gflops(repeats: int = 20) -> float:
+    """GFLOP/s of the fastest of some float32 matrix multiplications: the peak that no network passes."""
+    import tensorflow as tf
+
+    product = tf.function(lambda a, b: tf.matmul(a, b)[0, 0])
+    matrix = tf.random.normal((MATRIX_SIDE, MATRIX_SIDE))
+    times = [time.perf_counter()]
+    for _ in range(repeats):
+        product(matrix, matrix).numpy()
+        times.append(time.perf_counter())
+    return 2 * MATRIX_SIDE**3 / min(np.diff(times)) / 1e9
+
+
+def resident_megabytes() -> float:
+    """Memory (MB) that the process holds now; where there is no /proc, the most that it ever held."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    import resource  # not on every platform
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def build(make: Callable[[], Trainer]) -> tuple[Trainer, float]:
+    """Make a trainer, fill its memory with random play up to the first update, and have every function traced.
+    Returns it with the megabytes by which all this made the process grow."""
+    before = resident_megabytes()
+    trainer = make()
+    while not trainer.updates:
+        trainer.step(epsilon=1.0)
+    for _ in range(5):
+        trainer.step()
+    return trainer, resident_megabytes() - before
+
+
+def measure(trainer: Trainer, seconds: float) -> Stretch:
+    """Let a trainer run for some seconds, every action chosen by its network."""
+    steps, updates, megabytes = trainer.steps, trainer.updates, resident_megabytes()
+    began = time.perf_counter()
+    while (elapsed := time.perf_counter() - began) < seconds:
+        trainer.step()
+    return Stretch(elapsed, trainer.steps - steps, trainer.updates - updates, resident_megabytes() - megabytes)
+
+
+def machine() -> str:
+    """The processor, its cores, the GPUs in use and the versions."""
+    import keras
+    import tensorflow as tf
+
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    cpu = f"{next(names, platform.processor())}, {os.cpu_count()} cores"
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    return f"{cpu}, {gpus} GPUs, TensorFlow {tf.__version__}, Keras {keras.__version__}"
+
+
+def compare(seconds: int, n_rounds: int) -> None:
+    """Measure all trainers in turns, so that whatever else the machine does hits them alike, and print the table."""
+    tutorial = Config(seed=0, preset="tutorial", **PRESETS["tutorial"])
+    contestants = {
+        "common pattern": build(lambda: CommonPattern(tutorial)),
+        "tutorial preset": build(lambda: ProjectAgent(tutorial)),
+        "default preset": build(lambda: ProjectAgent(Config(seed=0))),
+    }
+    rounds: dict[str, list[Stretch]] = {name: [] for name in contestants}
+    for _ in range(n_rounds):
+        for name, (trainer, _) in contestants.items():
+            rounds[name].append(measure(trainer, seconds))
+    print(f"{resident_megabytes():.0f} MB are held by the process; below, by how much each has made it grow")
+    peak = matmul_gflops()  # only now, since it leaves memory behind that the trainers would fill
+
+    print(f"{'':15} env steps/s  updates/s  GFLOP/s  of peak  MB before  in rounds")
+    for name, (trainer, built) in contestants.items():
+        print_row(name, trainer, total(rounds[name]), built, peak)
+    ours, pattern = rounds["tutorial preset"], rounds["common pattern"]
+    ratio = total(ours).steps_per_second / total(pattern).steps_per_second
+    by_round = ", ".join(f"{a.steps_per_second / b.steps_per_second:.1f}" for a, b in zip(ours, pattern, strict=True))
+    print(f"ratio: the tutorial preset takes {ratio:.1f}x the environment steps/s of the common pattern ", end="")
+    print(f"(by round {by_round}); at least {EXPECTED_RATIO}x is expected")
+    print(f"peak: {peak:.0f} GFLOP/s, the fastest float32 product of two {MATRIX_SIDE} x {MATRIX_SIDE} matrices")
+
+
+def print_row(name: str, trainer: Trainer, stretch: Stretch, built: float, peak: float) -> None:
+    """Print a trainer's row of the table. `built`: growth (MB) before the stretch; `peak` in GFLOP/s."""
+    flops = stretch.steps * trainer.flops_per_step + stretch.updates * trainer.flops_per_update
+    gflops = flops / stretch.seconds / 1e9
+    speed = f"{stretch.steps_per_second:11.1f} {stretch.updates / stretch.seconds:10.1f} {gflops:8.1f}"
+    print(f"{name:15} {speed} {gflops / peak:8.1%} {built:+10.1f} {stretch.megabytes:+10.1f}")
+
+
+def main() -> None:
+    """The command line."""
+    end_quietly_on_ctrl_c()
+    parser = make_parser("Measure the speed of training on Blob-v0, in turns with the common predict-and-fit pattern.")
+    parser.add_argument("--seconds", type=at_least(1), default=10, help="of each in a round (default: %(default)s)")
+    parser.add_argument("--rounds", type=at_least(1), default=3, help="in turns (default: %(default)s)")
+    arguments = parser.parse_args()
+    with exit_on_bad_input():
+        import_tensorflow()
+    print(machine(), flush=True)
+    compare(arguments.seconds, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

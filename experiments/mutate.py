@@ -1,0 +1,151 @@
+"""Whether the tests notice faults put into a copy of the project: `python -m experiments.mutate`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from startup import end_quietly_on_ctrl_c, make_parser
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTS_PASSED, TESTS_FAILED = 0, 1  # pytest's exit codes
+
+
+class Fault(NamedTuple):
+    """A fault to put into a file of the project, and the test file that should notice it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test_file: str
+
+
+def _faults(file: str, test_file: str, *texts: tuple[str, str, str]) -> list[Fault]:
+    return [Fault(name, file, old, new, test_file) for name, old, new in texts]
+
+
+FAULTS = [
+    *_faults(
+        "replay_memory.py",
+        "tests/test_replay_memory.py",
+        ("terminal bootstrapped", "discounts[self._terminated[last, lanes]] = 0", "pass"),
+        ("truncation taken as terminal", "discounts[self._terminated[last", "discounts[self._ended[last"),
+        ("wrong action stored with a state", "self._actions[rows, lanes],", "self._actions[last, lanes],"),
+        ("n-step discount power wrong", "            discounts[goes_on] *= discount\n", ""),
+        ("n-step return runs into the next episode", "~self._ended[last, lanes] & (last != newest)", "last != newest"),
+        (
+            "n-step return runs past the newest step",
+            "~self._ended[last, lanes] & (last != newest)",
+            "~self._ended[last, lanes]",
+        ),
+        ("reset observation given back", "for i in np.flatnonzero(self._ended[rows, lanes]):", "for i in ():"),
+    ),
+    *_faults(
+        "agent.py",
+        "tests/test_agent.py",
+        ("sign of the TD target", "returns + discounts * self._bootstrap", "returns - discounts * self._bootstrap"),
+        ("wrong action gathered", "tf.gather(q_values, actions, batch_dims=1)", "tf.reduce_max(q_values, axis=1)"),
+        (
+            "gradient flows through the target",
+            "        targets = returns + discounts * self._bootstrap(next_)\n        with tf.GradientTape() as tape:\n",
+            "        with tf.GradientTape() as tape:\n"
+            "            targets = returns + discounts * tf.reduce_max(self.online(next_), axis=1)\n",
+        ),
+        ("target network not used", "self.target(next_observations)", "self.online(next_observations)"),
+        ("double DQN picks with the target network", "tf.argmax(self.online(next", "tf.argmax(self.target(next"),
+        ("Huber loss squares every error", "tf.where(size <= 1,", "tf.where(size >= 0,"),
+        (
+            "target not equal to online at the start",
+            "clone_model(self.online)\n        self.copy_to_target()\n",
+            "clone_model(self.online)\n",
+        ),
+        (
+            "target never synced, counting episodes",
+            "and episodes // every > self.episodes // every:",
+            "and False:",
+        ),
+        ("target never synced, counting updates", "self.updates % config.target_every == 0:", "False:"),
+        ("epsilon never falls over episodes", "config.epsilon_decay**self.episodes", "1.0"),
+        ("epsilon never falls over steps", "* self.steps / config.epsilon_steps", "* 0"),
+        ("one update however many are due", "for _ in range(due)]", "for _ in range(min(due, 1))]"),
+        ("generator not restored", 'self._generator.bit_generator.state = state["generator"]', "pass"),
+    ),
+    *_faults(
+        "train.py",
+        "tests/test_train.py",
+        ("autoreset row stored", "= final_observations(next_observations, infos)", "= next_observations"),
+    ),
+]
+
+
+def copy_project(folder: Path) -> None:
+    """Copy what the tests run: the modules, the tests and pytest's settings."""
+    for path in [*ROOT.glob("*.py"), ROOT / "pyproject.toml"]:
+        shutil.copy(path, folder)
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def faulty_text(fault: Fault) -> str:
+    """The text of the fault's file with the fault in it.
+
+    Raises:
+        ValueError: the old text does not occur exactly once, so the fault has to be brought up to date.
+    """
+    text = (ROOT / fault.file).read_text(encoding="utf-8")
+    if (count := text.count(fault.old)) != 1:
+        raise ValueError(f"fault {fault.name!r}: its text occurs {count} times in {fault.file}: {fault.old!r}")
+    return text.replace(fault.old, fault.new)
+
+
+def tests_fail(test_files: Sequence[str], fault: Fault | None = None) -> bool:
+    """Run test files in a copy of the project, with a fault in it or as it is.
+
+    Raises:
+        RuntimeError: pytest could not run them (a missing file, an error outside of any test).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy_project(Path(folder))
+        if fault:
+            (Path(folder) / fault.file).write_text(faulty_text(fault), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-x", "-q", *test_files]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+    if done.returncode not in (TESTS_PASSED, TESTS_FAILED):
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    if not fault and done.returncode == TESTS_FAILED:
+        print(done.stdout)
+    return done.returncode == TESTS_FAILED
+
+
+def main() -> None:
+    """The command line: exit code 1 when a fault survives, or when the tests fail without one."""
+    end_quietly_on_ctrl_c()
+    make_parser("Put faults into a copy of the project, one at a time, and see the tests fail.").parse_args()
+    for fault in FAULTS:
+        faulty_text(fault)  # one out of date should not wait for the tests before it
+    test_files = sorted({fault.test_file for fault in FAULTS})
+    if tests_fail(test_files):
+        sys.exit("the tests fail without a fault: mend that first")
+    print(f"without a fault {', '.join(test_files)} pass", flush=True)
+    survivors = [fault for fault in FAULTS if not caught(fault)]
+    print(f"{len(FAULTS) - len(survivors)} of {len(FAULTS)} faults caught")
+    sys.exit(1 if survivors else 0)
+
+
+def caught(fault: Fault) -> bool:
+    """Run a fault's test file on it and print a row: fault, file, test file, outcome, seconds."""
+    began = time.perf_counter()
+    noticed = tests_fail([fault.test_file], fault)
+    outcome, seconds = "caught" if noticed else "SURVIVED", time.perf_counter() - began
+    print(f"{fault.name:42} {fault.file:18} {fault.test_file:28} {outcome:8} {seconds:6.1f} s", flush=True)
+    return noticed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Watch a saved model play: in a window, in the terminal, or as a GIF. `python play.py models/X.model`"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from startup import (
+    InputError,
+    at_least,
+    check_writable,
+    end_quietly_on_ctrl_c,
+    exit_on_bad_input,
+    import_tensorflow,
+    make_parser,
+)
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+
+
+def play_episode(
+    env: gym.Env, q_values: Callable[[np.ndarray], np.ndarray], seed: int, show: Callable[[], bool]
+) -> tuple[float, int, str]:
+    """Play one episode greedily.
+
+    Args:
+        env: an environment with discrete actions.
+        q_values: from observations (1, ...) to (1, n_actions).
+        seed: of the episode.
+        show: called at the start and after every step; ends the episode by returning False.
+
+    Returns:
+        The return, the length in steps, and how it ended: "won" or "lost" where the environment says, else
+        "terminated", "timed out" or "stopped".
+    """
+    observation, _ = env.reset(seed=seed)
+    total, length, ending = 0.0, 0, "stopped"
+    while ending == "stopped" and show():
+        action = q_values(np.asarray(observation)[None])[0].argmax() + int(env.action_space.start)  # type: ignore[attr-defined]
+        observation, reward, terminated, truncated, info = env.step(action)
+        total += float(reward)
+        length += 1
+        if terminated:
+            ending = {True: "won", False: "lost", None: "terminated"}[info.get("is_success")]
+        elif truncated:
+            ending = "timed out"
+    show()
+    return total, length, ending
+
+
+def make_show(env: gym.Env, fps: float, frames: list[np.ndarray]) -> Callable[[], bool]:
+    """What `play_episode` calls to show a step in the environment's render mode.
+
+    Frames of "rgb_array" are appended to `frames`; "ansi" is printed at `fps` frames a second; "human" draws by itself.
+    """
+
+    def show() -> bool:
+        if env.render_mode == "rgb_array":
+            frames.append(np.asarray(env.render()))
+        elif env.render_mode == "ansi":
+            # On a terminal every frame is drawn over the one before.
+            print("\033[H\033[J" if sys.stdout.isatty() else "", env.render(), sep="", flush=True)
+            time.sleep(1 / fps)
+        elif env.render_mode == "human":
+            import pygame
+
+            return not (pygame.display.get_init() and pygame.event.peek(pygame.QUIT))
+        return True
+
+    return show
+
+
+def save_gif(path: Path, frames: list[np.ndarray], fps: float) -> None:
+    """Write uint8 frames (height, width, 3) as an animated GIF that loops for ever."""
+    from PIL import Image
+
+    images = [Image.fromarray(frame) for frame in frames]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0, optimize=True)
+
+
+def has_display() -> bool:
+    """Whether a window can be opened."""
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read and check the command line."""
+    parser = make_parser("Watch a saved model play greedily.")
+    parser.add_argument("model", type=Path, help="a .model file")
+    parser.add_argument("--episodes", type=at_least(1), default=5, help="episodes (default: %(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the first episode (default: %(default)s)")
+    parser.add_argument("--fps", type=at_least(1), help="frames a second (default: the environment's own)")
+    parser.add_argument(
+        "--render",
+        choices=("human", "ansi"),
+        help="a window or the terminal (default: a window where there is a display)",
+    )
+    parser.add_argument("--record", type=Path, metavar="OUT.gif", help="write a GIF file instead")
+    arguments = parser.parse_args()
+    with exit_on_bad_input():
+        if arguments.record:
+            if arguments.record.suffix.lower() != ".gif":
+                raise InputError(f"--record {arguments.record} must end in .gif")
+            check_writable("--record", str(arguments.record.parent))
+    return arguments
+
+
+def main() -> None:
+    """The command line."""
+    end_quietly_on_ctrl_c()
+    arguments = parse_arguments()
+    mode = "rgb_array" if arguments.record else arguments.render or ("human" if has_display() else "ansi")
+    with exit_on_bad_input():
+        import_tensorflow()
+        from model_file import load_player
+        from networks import compile_q_values
+
+        model, _, env = load_player(arguments.model, mode)
+    settings: dict[str, Any] = env.metadata
+    fps = arguments.fps or settings.get("render_fps") or 30
+    env.unwrapped.metadata = {**settings, "render_fps": fps}
+    frames: list[np.ndarray] = []
+    q_values, show = compile_q_values(model), make_show(env, fps, frames)
+    for episode in range(1, arguments.episodes + 1):
+        total, length, ending = play_episode(env, q_values, arguments.seed + episode - 1, show)
+        print(f"episode {episode}: return {total:g}, {length} steps, {ending}")
+        if ending == "stopped":
+            break
+    env.close()
+    if arguments.record:
+        save_gif(arguments.record, frames, fps)
+        print(f"wrote {arguments.record} ({arguments.record.stat().st_size / 1000:.0f} kB)")
+
+
+if __name__ == "__main__":
+    main()

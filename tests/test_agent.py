@@ -1,0 +1,281 @@
+"""The agent's numbers, worked out by hand: targets, losses, gradients, target copies, epsilon."""
+
+import dataclasses
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from agent import DQNAgent, td_loss
+from config import Config
+from replay_memory import Batch
+
+FEATURES = gym.spaces.Box(-10, 10, (2,), np.float32)
+ACTIONS = gym.spaces.Discrete(2)
+SMALL = Config(seed=0, lanes=1, memory_size=100, learn_start=1, learn_every=1, batch_size=4, discount=0.5, n_step=1)
+
+
+def linear_agent(online: list[list[float]], target: list[list[float]], **settings: object) -> DQNAgent:
+    """An agent whose networks are Q(s, a) = sum_i s_i * weights[i][a]."""
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, **settings))
+    for name, weights in (("online", online), ("target", target)):
+        inputs = keras.Input((2,))
+        model = keras.Model(inputs, keras.layers.Dense(2, use_bias=False)(inputs))
+        model.set_weights([np.array(weights, np.float32)])
+        setattr(agent, name, model)
+    agent.online.compile(optimizer=keras.optimizers.SGD(1.0))
+    agent.online.optimizer.build(agent.online.trainable_variables)
+    return agent
+
+
+def batch(returns: list[float], discounts: list[float], actions: list[int]) -> Batch:
+    """Transitions from the observation (1, 2) to (3, 1)."""
+    n = len(returns)
+    observations, next_observations = np.tile([[1, 2]], (n, 1)), np.tile([[3, 1]], (n, 1))
+    return Batch(
+        observations.astype(np.float32),
+        np.array(actions, np.int32),
+        np.array(returns, np.float32),
+        np.array(discounts, np.float32),
+        next_observations.astype(np.float32),
+    )
+
+
+# With these weights the online network values (1, 2) at (1*1+2*0, 1*2+2*1) = (1, 4) and (3, 1) at (3, 7): it picks
+# action 1 there. The target network values (3, 1) at (3*2+1*1, 3*1+1*0) = (7, 3): its maximum is 7, and 3 for action 1.
+ONLINE = [[1.0, 2.0], [0.0, 1.0]]
+TARGET = [[2.0, 1.0], [1.0, 0.0]]
+
+
+@pytest.mark.parametrize(("double", "expected"), [(False, 7.0), (True, 3.0)])
+def test_bootstrap_is_the_target_networks_value(double: bool, expected: float) -> None:
+    agent = linear_agent(ONLINE, TARGET, double=double)
+    assert agent._bootstrap(np.array([[3.0, 1.0]], np.float32)).numpy() == pytest.approx([expected])
+
+
+@pytest.mark.parametrize(
+    ("double", "discount", "loss", "expected"),
+    [
+        # target 1 + 0.5 * 7 = 4.5, Q((1, 2), 0) = 1, TD error 3.5
+        (False, 0.5, "mse", 12.25),
+        (False, 0.5, "huber", 3.0),
+        # target 1 + 0.5 * 3 = 2.5, TD error 1.5
+        (True, 0.5, "mse", 2.25),
+        (True, 0.5, "huber", 1.0),
+        # terminated: target 1, TD error 0
+        (True, 0.0, "mse", 0.0),
+    ],
+)
+def test_loss_of_one_transition(double: bool, discount: float, loss: str, expected: float) -> None:
+    agent = linear_agent(ONLINE, TARGET, double=double, loss=loss)
+    loss_value, _, _ = agent._update_eagerly(*batch([1.0], [discount], [0])).numpy()
+    assert loss_value == pytest.approx(expected)
+
+
+def test_gradient_step_moves_only_the_action_taken() -> None:
+    # The loss is (Q((1, 2), 0) - 4.5)^2 with Q = w00 + 2 * w10 = 1, so its gradient on (w00, w10) is
+    # 2 * (1 - 4.5) * (1, 2) = (-7, -14), and SGD with step 1 adds (7, 14). The target does not move: no gradient flows
+    # through the bootstrap, and the other action's column stays.
+    agent = linear_agent(ONLINE, TARGET, double=False, loss="mse")
+    agent._update_eagerly(*batch([1.0], [0.5], [0]))
+    np.testing.assert_allclose(agent.online.get_weights()[0], [[8, 2], [14, 1]])
+    np.testing.assert_allclose(agent.target.get_weights()[0], TARGET)
+
+
+def test_gradient_clip_bounds_the_global_norm() -> None:
+    # The gradient (-7, -14) of the test above has the norm sqrt(245); clipped to norm 1 the step is (7, 14) / sqrt(245).
+    agent = linear_agent(ONLINE, TARGET, double=False, loss="mse", gradient_clip=1.0)
+    agent._update_eagerly(*batch([1.0], [0.5], [0]))
+    step = np.array([7, 14]) / np.sqrt(245)
+    np.testing.assert_allclose(agent.online.get_weights()[0], [[1 + step[0], 2], [step[1], 1]], rtol=1e-6)
+
+
+def test_update_reports_mean_loss_and_q_values() -> None:
+    # Q((1, 2)) = (1, 4), so max_a Q is 4 in both rows. TD errors: 4.5 - 1 = 3.5 for action 0; terminated with return 6:
+    # 6 - 4 = 2 for action 1. Mean of squares (12.25 + 4) / 2.
+    agent = linear_agent(ONLINE, TARGET, double=False, loss="mse")
+    stats = agent._update_eagerly(*batch([1.0, 6.0], [0.5, 0.0], [0, 1])).numpy()
+    assert stats == pytest.approx([8.125, 4.0, 4.0])
+
+
+def test_td_loss_by_hand() -> None:
+    # Errors 0.5, 1, -3. Squares 0.25, 1, 9. Huber 0.125, 0.5, 3 - 0.5 = 2.5.
+    targets, predictions = tf.constant([1.5, 2.0, 0.0]), tf.constant([1.0, 1.0, 3.0])
+    assert td_loss(targets, predictions, "mse").numpy() == pytest.approx(10.25 / 3)
+    assert td_loss(targets, predictions, "huber").numpy() == pytest.approx(3.125 / 3)
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_compiled_update_equals_numpy_reference(double: bool) -> None:
+    """The compiled update on the real network: same loss as NumPy computes from the networks' Q-values."""
+    config = dataclasses.replace(SMALL, double=double, loss="mse")
+    agent = DQNAgent(FEATURES, ACTIONS, config)
+    generator = np.random.default_rng(1)
+    agent.target.set_weights([w + generator.normal(0, 0.1, w.shape) for w in agent.target.get_weights()])
+    observations, next_observations = generator.normal(size=(2, 8, 2)).astype(np.float32)
+    actions = generator.integers(2, size=8).astype(np.int32)
+    returns, discounts = generator.normal(size=(2, 8)).astype(np.float32)
+
+    target_values, online_values = agent.target(next_observations).numpy(), agent.online(next_observations).numpy()
+    picked = (online_values if double else target_values).argmax(axis=1)
+    targets = returns + discounts * target_values[np.arange(8), picked]
+    taken = agent.online(observations).numpy()[np.arange(8), actions]
+    expected = np.mean((targets - taken) ** 2)
+
+    loss, _, _ = agent._update(observations, actions, returns, discounts, next_observations).numpy()
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_target_starts_equal_to_online() -> None:
+    agent = DQNAgent(FEATURES, ACTIONS, SMALL)
+    for online, target in zip(agent.online.get_weights(), agent.target.get_weights(), strict=True):
+        np.testing.assert_array_equal(online, target)
+
+
+def remember_episodes(agent: DQNAgent, count: int) -> None:
+    """Store `count` episodes of one step each."""
+    ones = np.ones((1, 2), np.float32)
+    for _ in range(count):
+        agent.remember(ones, np.array([0]), np.array([1.0]), np.array([True]), np.array([False]), ones)
+
+
+def first_weight(model: keras.Model) -> np.ndarray:
+    return model.get_weights()[0]
+
+
+def test_target_is_copied_every_n_episodes_and_not_before() -> None:
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, target_every=3))
+    before = first_weight(agent.target)
+    agent.online.set_weights([w + 1 for w in agent.online.get_weights()])
+    remember_episodes(agent, 2)
+    np.testing.assert_array_equal(first_weight(agent.target), before)
+    remember_episodes(agent, 1)
+    np.testing.assert_array_equal(first_weight(agent.target), before + 1)
+    agent.online.set_weights([w + 1 for w in agent.online.get_weights()])
+    remember_episodes(agent, 2)
+    np.testing.assert_array_equal(first_weight(agent.target), before + 1)
+    remember_episodes(agent, 1)
+    np.testing.assert_array_equal(first_weight(agent.target), before + 2)
+
+
+def test_target_is_copied_when_lanes_jump_over_the_multiple() -> None:
+    # Two lanes end together at every step: counts 2, 4 with N = 3 pass 3 without meeting it.
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, lanes=2, target_every=3))
+    agent.online.set_weights([w + 1 for w in agent.online.get_weights()])
+    ones, ended = np.ones((2, 2), np.float32), np.array([True, True])
+    for copied in (False, True):
+        agent.remember(ones, np.zeros(2, int), np.ones(2), ended, ~ended, ones)
+        assert np.array_equal(first_weight(agent.target), first_weight(agent.online)) == copied
+
+
+def test_target_is_copied_every_n_updates() -> None:
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, target_update="updates", target_every=2))
+    remember_episodes(agent, 5)
+    agent.update()
+    assert not np.array_equal(first_weight(agent.target), first_weight(agent.online))
+    agent.update()
+    np.testing.assert_array_equal(first_weight(agent.target), first_weight(agent.online))
+
+
+def test_soft_update_blends_after_every_update() -> None:
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, target_update="soft", target_rate=0.25))
+    remember_episodes(agent, 5)
+    before = first_weight(agent.target)
+    agent.update()
+    expected = before + 0.25 * (first_weight(agent.online) - before)
+    np.testing.assert_allclose(first_weight(agent.target), expected, rtol=1e-6)
+
+
+def test_updates_are_due_once_every_learn_every_steps() -> None:
+    # 2 lanes, an update every 3 steps, from 4 transitions on: after 2, 4, 6, 8, 10, 12 steps the multiples of 3 passed
+    # are 0, 1, 2, 2, 3, 4, of which the one passed at 4 steps counts as the memory holds 4 by then.
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, lanes=2, learn_every=3, learn_start=4))
+    ones, no = np.ones((2, 2), np.float32), np.zeros(2, bool)
+    done = []
+    for _ in range(6):
+        agent.remember(ones, np.zeros(2, int), np.ones(2), no, no, ones)
+        done.append(len(agent.learn()))
+    assert done == [0, 1, 1, 0, 1, 1]
+    assert agent.updates == 4
+
+
+def test_epsilon_by_episodes() -> None:
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, epsilon_decay=0.5, epsilon_min=0.2))
+    seen = []
+    for _ in range(4):
+        seen.append(agent.epsilon)
+        remember_episodes(agent, 1)
+    assert seen == [1.0, 0.5, 0.25, 0.2]
+
+
+def test_lineage_epsilon_after_1000_episodes() -> None:
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, epsilon_decay=0.99975, epsilon_min=0.001))
+    agent.episodes = 1000
+    assert agent.epsilon == pytest.approx(0.7787763)  # exp(1000 * ln 0.99975) = exp(-0.2500313)
+
+
+def test_epsilon_by_steps() -> None:
+    # Linear from 1 to 0.2 over 4 steps: 1 - 0.8 * steps / 4, then 0.2.
+    agent = DQNAgent(
+        FEATURES, ACTIONS, dataclasses.replace(SMALL, epsilon_schedule="steps", epsilon_steps=4, epsilon_min=0.2)
+    )
+    seen = []
+    for _ in range(6):
+        seen.append(agent.epsilon)
+        remember_episodes(agent, 1)
+    assert seen == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2, 0.2])
+
+
+def test_act_is_greedy_at_epsilon_0_and_uniform_at_1() -> None:
+    agent = DQNAgent(FEATURES, gym.spaces.Discrete(3, start=5), SMALL)
+    observations = np.random.default_rng(0).normal(size=(3000, 2)).astype(np.float32)
+    greedy = agent.q_values(observations).argmax(axis=1) + 5
+    np.testing.assert_array_equal(agent.act(observations, 0.0), greedy)
+    counts = np.bincount(agent.act(observations, 1.0), minlength=8)
+    assert counts[:5].sum() == 0
+    # Each of 3 actions is expected 1000 times with standard deviation sqrt(3000 * 1/3 * 2/3) = 26: allow 4 of them.
+    assert np.abs(counts[5:] - 1000).max() < 104
+    # At epsilon 0.3 an action differs from the greedy one with chance 0.3 * 2/3 = 0.2: 600 +- 22.
+    differing = (agent.act(observations, 0.3) != greedy).sum()
+    assert abs(differing - 600) < 88
+
+
+def test_actions_of_a_space_that_does_not_start_at_0_are_stored_from_0() -> None:
+    agent = DQNAgent(FEATURES, gym.spaces.Discrete(3, start=5), SMALL)
+    ones, no = np.ones((1, 2), np.float32), np.zeros(1, bool)
+    agent.remember(ones, np.array([7]), np.ones(1), no, no, ones)
+    assert agent.memory[0].action == 2
+
+
+def test_state_round_trip_continues_identically() -> None:
+    config = dataclasses.replace(SMALL, lanes=2)
+
+    def go_on(agent: DQNAgent, steps: int) -> list[object]:
+        generator, trace = np.random.default_rng(3), []
+        for _ in range(steps):
+            observations = generator.normal(size=(2, 2)).astype(np.float32)
+            actions = agent.act(observations, 0.5)
+            ended = generator.random(2) < 0.3
+            agent.remember(observations, actions, generator.random(2), ended, ~ended & False, observations)
+            trace.append((actions.tolist(), agent.learn()))
+        return trace
+
+    first = DQNAgent(FEATURES, ACTIONS, config)
+    go_on(first, 10)
+    state = first.get_state()
+    expected = go_on(first, 10)
+    second = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(config, seed=99))
+    second.set_state(state)
+    assert go_on(second, 10) == expected
+    assert (second.steps, second.updates, second.episodes) == (first.steps, first.updates, first.episodes)
+
+
+def test_update_is_traced_once_for_all_batch_sizes() -> None:
+    agent = DQNAgent(FEATURES, ACTIONS, SMALL)
+    remember_episodes(agent, 5)
+    agent.update()
+    for size in (1, 7, 64):
+        agent._update(*agent.memory.sample(size, 1, 0.9, np.random.default_rng(0)))
+    assert agent._update.experimental_get_tracing_count() == 1

@@ -1,0 +1,329 @@
+"""Blob: its rules worked out by hand, and one board against many at once."""
+
+import itertools
+import math
+from collections import Counter
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pygame
+import pytest
+from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.vector import AutoresetMode
+
+from blob_env import BlobEnv, BlobRules, BlobVectorEnv
+
+BLACK, PLAYER, FOOD, ENEMY = (0, 0, 0), (255, 175, 0), (0, 255, 0), (0, 0, 255)
+STAY = 8
+
+# Where each of the nine actions, in the documented order (1,1) (-1,-1) (-1,1) (1,-1) (1,0) (-1,0) (0,1) (0,-1) (0,0),
+# takes the player from a cell of the 10 x 10 board.
+MOVED = {
+    (5, 5): [(6, 6), (4, 4), (4, 6), (6, 4), (6, 5), (4, 5), (5, 6), (5, 4), (5, 5)],
+    (0, 0): [(1, 1), (0, 0), (0, 1), (1, 0), (1, 0), (0, 0), (0, 1), (0, 0), (0, 0)],
+    (0, 9): [(1, 9), (0, 8), (0, 9), (1, 8), (1, 9), (0, 9), (0, 9), (0, 8), (0, 9)],
+    (9, 0): [(9, 1), (8, 0), (8, 1), (9, 0), (9, 0), (8, 0), (9, 1), (9, 0), (9, 0)],
+    (9, 9): [(9, 9), (8, 8), (8, 9), (9, 8), (9, 9), (8, 9), (9, 9), (9, 8), (9, 9)],
+    (0, 5): [(1, 6), (0, 4), (0, 6), (1, 4), (1, 5), (0, 5), (0, 6), (0, 4), (0, 5)],
+    (9, 5): [(9, 6), (8, 4), (8, 6), (9, 4), (9, 5), (8, 5), (9, 6), (9, 4), (9, 5)],
+    (5, 0): [(6, 1), (4, 0), (4, 1), (6, 0), (6, 0), (4, 0), (5, 1), (5, 0), (5, 0)],
+    (5, 9): [(6, 9), (4, 8), (4, 9), (6, 8), (6, 9), (4, 9), (5, 9), (5, 8), (5, 9)],
+}
+
+# 12 steps are few enough for time-outs to be common and enough for wins and losses on the smaller boards.
+LIMIT = 12
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"size": 5, "observation": "offsets", "enemy_moves": True},
+    {"size": 3, "observation": "cells", "enemy_moves": True, "food_moves": True},
+    {"size": 4, "food_moves": True, "food_reward": 3.5},
+]
+
+
+def board(*cells: tuple[int, int]) -> np.ndarray:
+    """The positions of one board: the cells of player, food and enemy."""
+    return np.array([cells])
+
+
+def make_board(*cells: tuple[int, int], **options: Any) -> Any:
+    """A `Blob-v0` with the player, food and enemy on these cells."""
+    env: Any = gym.make("Blob-v0", **options)
+    env.reset(seed=0)
+    env.unwrapped._positions = board(*cells)
+    return env
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("render_mode", [None, "human", "rgb_array", "ansi"])
+@pytest.mark.parametrize(("enemy_moves", "food_moves"), list(itertools.product([False, True], repeat=2)))
+@pytest.mark.parametrize("observation", ["image", "offsets", "cells"])
+def test_gymnasium_finds_no_fault(
+    observation: str, enemy_moves: bool, food_moves: bool, render_mode: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setitem(BlobEnv.metadata, "render_fps", 1000)  # at 8 frames a second this takes half a minute
+    options: dict[str, Any] = {"observation": observation, "enemy_moves": enemy_moves, "food_moves": food_moves}
+    env = gym.make("Blob-v0", render_mode=render_mode, **options)
+    check_env(env.unwrapped)
+    env.close()
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_lane_plays_as_a_single_environment_of_its_seed(options: dict[str, Any]) -> None:
+    lanes, seed = 5, 11
+    vector = gym.make_vec("Blob-v0", num_envs=lanes, max_episode_steps=LIMIT, **options)
+    singles = [gym.make("Blob-v0", max_episode_steps=LIMIT, disable_env_checker=True, **options) for _ in range(lanes)]
+    observations, infos = vector.reset(seed=seed)
+    assert infos == {}
+    np.testing.assert_array_equal(observations, [single.reset(seed=seed + i)[0] for i, single in enumerate(singles)])
+    generator = np.random.default_rng(0)
+    ends: Counter[tuple[bool, ...]] = Counter()
+    while sum(ends.values()) < 1000:
+        actions = generator.integers(9, size=lanes)
+        observations, rewards, terminated, truncated, infos = vector.step(actions)
+        for lane, single in enumerate(singles):
+            observation, reward, *flags, info = single.step(actions[lane])
+            assert (rewards[lane], terminated[lane], truncated[lane]) == (reward, *flags)
+            lane_infos = infos["final_info"] if any(flags) else infos
+            assert lane_infos["_is_success"][lane] and lane_infos["is_success"][lane] == info["is_success"]
+            assert bool(infos.get("_final_obs", np.zeros(lanes))[lane]) == any(flags)
+            if any(flags):
+                ends[tuple(flags)] += 1
+                np.testing.assert_array_equal(infos["final_obs"][lane], observation, strict=True)
+                observation, _ = single.reset()
+            np.testing.assert_array_equal(observations[lane], observation, strict=True)
+    # Every kind of end was met: terminated, out of time, and both at once.
+    assert ends[True, False] > 50 and ends[False, True] > 50 and ends[True, True] > 0
+
+
+@pytest.mark.parametrize(("lanes", "options"), [(1, {}), *[(5, options) for options in VARIANTS]], ids=str)
+def test_vector_environment_returns_what_gymnasium_sync_vector_env_returns(lanes: int, options: dict[str, Any]) -> None:
+    arguments: dict[str, Any] = {"num_envs": lanes, "max_episode_steps": LIMIT, **options}
+    ours = gym.make_vec("Blob-v0", **arguments)
+    same_step = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    arguments |= {"vectorization_mode": "sync", "vector_kwargs": same_step, "disable_env_checker": True}
+    theirs = gym.make_vec("Blob-v0", **arguments)
+    assert isinstance(ours, BlobVectorEnv)
+    assert (ours.observation_space, ours.action_space) == (theirs.observation_space, theirs.action_space)
+    assert ours.metadata["autoreset_mode"] == theirs.metadata["autoreset_mode"]
+    assert data_equivalence(ours.reset(seed=7), theirs.reset(seed=7), exact=True)
+    generator, episodes = np.random.default_rng(1), 0
+    while episodes < 1000:
+        actions = generator.integers(9, size=lanes)
+        our_step, their_step = ours.step(actions), theirs.step(actions)
+        for our_part, their_part in zip(our_step, their_step, strict=True):
+            assert data_equivalence(our_part, their_part, exact=True), f"{our_part}\n{their_part}"
+        episodes += int(np.sum(our_step[2] | our_step[3]))
+
+
+def test_starts_follow_from_the_seed_alone() -> None:
+    for env in (gym.make("Blob-v0"), gym.make_vec("Blob-v0", num_envs=3)):
+        first, second = env.reset(seed=3)[0], env.reset()[0]
+        assert (first != second).any()  # without a seed the generator goes on
+        np.testing.assert_array_equal(env.reset(seed=3)[0], first)
+        np.testing.assert_array_equal(env.reset()[0], second)
+        assert (env.reset(seed=300)[0] != first).any()
+
+
+def test_same_seed_and_actions_play_the_same_game_and_another_seed_does_not() -> None:
+    env = BlobVectorEnv(4, observation="cells", enemy_moves=True)
+
+    def play(seed: int) -> list[np.ndarray]:
+        generator = np.random.default_rng(0)
+        return [env.reset(seed=seed)[0]] + [env.step(generator.integers(9, size=4))[0] for _ in range(100)]
+
+    np.testing.assert_array_equal(play(5), play(5))
+    assert np.not_equal(play(5), play(50)).any()
+
+
+def test_vector_environment_takes_one_seed_a_lane() -> None:
+    env, seeds = BlobVectorEnv(3), [8, 2, 8]
+    singles = [gym.make("Blob-v0").reset(seed=seed)[0] for seed in seeds]
+    np.testing.assert_array_equal(env.reset(seed=seeds)[0], singles)
+    with pytest.raises(ValueError, match="2 seeds for 3 lanes"):
+        env.reset(seed=[1, 2])
+
+
+def test_returned_arrays_are_not_written_to_again() -> None:
+    env = gym.make_vec("Blob-v0", num_envs=4, max_episode_steps=3)
+    kept = [env.reset(seed=0)[0]]
+    copies = [kept[0].copy()]
+    for _ in range(10):
+        observations, *_, infos = env.step(np.full(4, 4))
+        kept += [observations, *[final for final in infos.get("final_obs", []) if final is not None]]
+        copies += [array.copy() for array in kept[len(copies) :]]
+    assert all(map(np.array_equal, kept, copies))
+
+
+@pytest.mark.parametrize("start", MOVED, ids=str)
+def test_moves_are_in_the_documented_order_and_clipped_at_the_walls(start: tuple[int, int]) -> None:
+    # 20 boards an action: a zero component that moved at random, as in the tutorial's game, would show in some. No
+    # generators: nothing is drawn while food and enemy stand still.
+    positions = np.repeat(board(start, (3, 3), (3, 7)), 180, axis=0)
+    BlobRules().step(positions, np.repeat(np.arange(9), 20), [])
+    assert positions[:, 0].reshape(9, 20, 2).tolist() == [[list(cell)] * 20 for cell in MOVED[start]]
+    assert (positions[:, 1:] == [(3, 3), (3, 7)]).all()
+
+
+@pytest.mark.parametrize("rewards", [{}, {"enemy_reward": -7, "food_reward": 2.5, "move_reward": 0.25}], ids=str)
+def test_rewards_and_ends(rewards: dict[str, float]) -> None:
+    expected = {"move_reward": -1, "food_reward": 25, "enemy_reward": -300, **rewards}
+    for food, enemy, outcome in (
+        ((9, 9), (0, 0), "move"),
+        ((5, 6), (0, 0), "food"),
+        ((0, 0), (5, 6), "enemy"),
+        ((5, 6), (5, 6), "enemy"),  # on a cell with both the enemy wins
+    ):
+        step = make_board((5, 5), food, enemy, **rewards).step(6)  # to (5, 6)
+        assert step[1:] == (expected[f"{outcome}_reward"], outcome != "move", False, {"is_success": outcome == "food"})
+
+
+def test_moving_pieces_make_every_move_equally_often_each_for_itself() -> None:
+    for enemy_moves, food_moves in itertools.product([False, True], repeat=2):
+        # From the centre of a 3 x 3 board the nine moves lead to nine cells. The player waits in a corner.
+        positions = np.repeat(board((0, 0), (1, 1), (1, 1)), 8100, axis=0)
+        rules = BlobRules(size=3, enemy_moves=enemy_moves, food_moves=food_moves)
+        rewards, won, lost = rules.step(positions, np.full(8100, STAY), [np.random.default_rng(0)] * 8100)
+        food, enemy = (positions[:, 1:] @ [3, 1]).T
+        np.testing.assert_array_equal(lost, enemy == 0)
+        np.testing.assert_array_equal(won, (food == 0) & (enemy != 0))
+        np.testing.assert_array_equal(rewards, np.select([lost, won], [-300.0, 25.0], -1.0))
+        outcomes, counts = np.unique(9 * food + enemy, return_counts=True)
+        assert len(outcomes) == 9 ** (enemy_moves + food_moves)
+        assert (food_moves or (food == 4).all()) and (enemy_moves or (enemy == 4).all())
+        # Chi-square of 1, 9 or 81 equally likely outcomes, against the 99.99th percentile for 0, 8 and 80 degrees.
+        expected = 8100 / len(counts)
+        assert ((counts - expected) ** 2 / expected).sum() <= {1: 0, 9: 32, 81: 136}[len(counts)]
+
+
+def test_time_limit_truncates_at_step_200_and_not_before() -> None:
+    single, vector = make_board((5, 5), (0, 0), (9, 9)), gym.make_vec("Blob-v0", num_envs=2)
+    vector.reset(seed=0)
+    for step in range(1, 401):  # the vector environment plays a second episode
+        _, _, terminated, truncated, _ = vector.step(np.full(2, STAY))
+        assert not terminated.any() and truncated.tolist() == [step in (200, 400)] * 2
+        if step <= 200:
+            assert single.step(STAY)[2:4] == (False, step == 200)
+    for step in range(1, 300):  # a reset in the middle of an episode starts the count anew
+        if step == 100:
+            vector.reset()
+        assert vector.step(np.full(2, STAY))[3].tolist() == [step == 299] * 2
+    endless = BlobVectorEnv(1, max_episode_steps=None)
+    endless.reset(seed=0)
+    assert not any(endless.step(np.array([STAY]))[3].any() for _ in range(1000))
+
+
+def test_reaching_the_food_with_the_last_step_sets_both_flags() -> None:
+    single, vector = make_board((5, 5), (5, 6), (9, 9)), BlobVectorEnv(1)
+    vector.reset(seed=0)
+    vector._positions = board((5, 5), (5, 6), (9, 9))
+    for _ in range(199):
+        assert single.step(STAY)[2:4] == (False, False)
+        vector.step(np.array([STAY]))
+    assert single.step(6)[1:] == (25, True, True, {"is_success": True})
+    _, rewards, terminated, truncated, infos = vector.step(np.array([6]))
+    assert (rewards[0], terminated[0], truncated[0], infos["final_info"]["is_success"][0]) == (25, True, True, True)
+
+
+def test_start_numbers_name_every_start_once() -> None:
+    assert BlobRules().n_starts == 970_200  # 100*99*98
+    for size, n_starts in ((2, 24), (3, 504)):  # 4*3*2 and 9*8*7
+        rules = BlobRules(size=size)
+        assert rules.n_starts == n_starts
+        starts = [tuple(map(tuple, start)) for start in rules.start_positions(np.arange(n_starts)).tolist()]
+        assert sorted(starts) == sorted(itertools.permutations(itertools.product(range(size), repeat=2), 3))
+
+
+def test_every_start_is_equally_likely() -> None:
+    observations, _ = BlobVectorEnv(4800, size=2, observation="cells").reset(seed=0)
+    _, counts = np.unique(observations, axis=0, return_counts=True)
+    # Chi-square of 24 starts, expected 200 times each: 57 is its 99.99th percentile for 23 degrees of freedom.
+    assert len(counts) == 24 and ((counts - 200) ** 2 / 200).sum() < 57
+
+
+def test_observations_of_one_board() -> None:
+    cells = ((1, 2), (3, 0), (0, 3))
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[1, 2], image[3, 0], image[0, 3] = PLAYER, FOOD, ENEMY  # x is the row, y the column
+    np.testing.assert_array_equal(make_board(*cells, size=4).step(STAY)[0], image, strict=True)
+    # player - food = (1-3, 2-0), player - enemy = (1-0, 2-3)
+    assert make_board(*cells, size=4, observation="offsets").step(STAY)[0].tolist() == [-2, 2, 1, -1]
+    assert make_board(*cells, size=4, observation="cells").step(STAY)[0].tolist() == [1 * 4 + 2, 3 * 4, 3]
+
+
+def test_order_of_drawing() -> None:
+    drawn = [
+        (board((0, 0), (0, 0), (1, 1)), [[PLAYER, BLACK], [BLACK, ENEMY]]),  # player over food
+        (board((0, 1), (1, 0), (0, 1)), [[BLACK, ENEMY], [FOOD, BLACK]]),  # enemy over player
+        (board((0, 1), (1, 0), (1, 0)), [[BLACK, PLAYER], [ENEMY, BLACK]]),  # enemy over food
+        (board((1, 1), (1, 1), (1, 1)), [[BLACK, BLACK], [BLACK, ENEMY]]),
+    ]
+    for positions, image in drawn:
+        np.testing.assert_array_equal(BlobRules(size=2).observe(positions)[0], np.array(image, np.uint8), strict=True)
+
+
+def test_random_play_takes_88_7_steps_and_returns_minus_200() -> None:
+    lanes = 20_000  # the first episode of each: counting the first to end would favour short ones
+    env = gym.make_vec("Blob-v0", num_envs=lanes, observation="cells")
+    env.reset(seed=0)
+    generator, playing = np.random.default_rng(0), np.ones(lanes, bool)
+    steps, returns = np.zeros(lanes), np.zeros(lanes)
+    for _ in range(200):
+        _, rewards, terminated, truncated, _ = env.step(generator.integers(9, size=lanes))
+        steps += playing
+        returns += rewards * playing
+        playing &= ~(terminated | truncated)
+    assert not playing.any()
+    for sample, expected, tight in ((steps, 88.7, 0.6), (returns, -200, 1.3)):
+        standard_error = sample.std(ddof=1) / math.sqrt(lanes)
+        assert standard_error < tight
+        assert abs(sample.mean() - expected) < 4 * standard_error
+
+
+BAD_OPTIONS: dict[str, list[Any]] = {"size": [1, 1001, 2.5, True, "10"], "observation": ["x"], "enemy_moves": [1]}
+BAD_OPTIONS |= {
+    "food_moves": ["yes"],
+    "enemy_reward": [math.nan, True],
+    "food_reward": [math.inf],
+    "move_reward": ["0"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in BAD_OPTIONS for value in BAD_OPTIONS[name]])
+def test_bad_option_is_named(name: str, value: Any) -> None:
+    for make in (BlobEnv, BlobVectorEnv):
+        with pytest.raises(ValueError, match=f"^{name} must be .*got {value!r}$"):
+            make(**{name: value})
+
+
+def test_unknown_render_mode_is_named() -> None:
+    with pytest.raises(ValueError, match="^render_mode must be .*got 'ascii'$"):
+        BlobEnv(render_mode="ascii")
+
+
+def test_text_of_one_board() -> None:
+    assert make_board((0, 1), (2, 0), (2, 2), size=3, render_mode="ansi").render() == ". P .\n. . .\nF . E\n"
+
+
+@pytest.mark.parametrize(("size", "pixels"), [(10, 30), (7, 42)])  # 300 // size
+def test_frame_is_the_image_enlarged_without_blur(size: int, pixels: int) -> None:
+    env = make_board((0, 1), (2, 0), (6, 5), size=size, render_mode="rgb_array", observation="cells")
+    frame = env.render()
+    assert frame.shape == (size * pixels, size * pixels, 3) and frame.dtype == np.uint8
+    assert {tuple(colour) for colour in frame.reshape(-1, 3).tolist()} == {BLACK, PLAYER, FOOD, ENEMY}
+    squares = frame.reshape(size, pixels, size, pixels, 3)
+    image = squares[:, 0, :, 0]
+    assert image[[0, 2, 6], [1, 0, 5]].tolist() == [list(PLAYER), list(FOOD), list(ENEMY)]
+    np.testing.assert_array_equal(squares, np.broadcast_to(image[:, None, :, None], squares.shape))
+
+
+def test_window_opens_shows_the_frame_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    env = make_board((0, 1), (2, 0), (2, 2), render_mode="human")
+    assert env.render() is None
+    window = pygame.surfarray.array3d(pygame.display.get_surface())
+    frame = make_board((0, 1), (2, 0), (2, 2), render_mode="rgb_array").render()
+    np.testing.assert_array_equal(window.transpose(1, 0, 2), frame)  # pygame's first axis runs to the right
+    env.close()
+    assert not pygame.display.get_init()

@@ -1,0 +1,310 @@
+"""The training loop: its books, its logs, its callbacks, its determinism, and that it learns."""
+
+import csv
+import dataclasses
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train as train_module
+from agent import DQNAgent
+from config import Config
+from model_file import load_model
+from startup import InputError
+from train import train
+
+MakeConfig = Callable[..., Config]
+TIMES = {"steps_per_second"}
+
+
+def read_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) of every scalar in a run's event file."""
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    events.Reload()
+    scalars = {}
+    for tag in events.Tags()["tensors"]:
+        if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
+            points = events.Tensors(tag)
+            scalars[tag] = [
+                (p.step, float(np.frombuffer(p.tensor_proto.tensor_content, np.float32)[0])) for p in points
+            ]
+    return scalars
+
+
+class Recorder(keras.callbacks.Callback):
+    """Keeps the logs of every window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.windows: list[dict[str, float]] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        assert epoch == len(self.windows)
+        self.windows.append(dict(logs or {}))
+
+
+def test_event_file_holds_every_window(small_config: MakeConfig) -> None:
+    recorder = Recorder()
+    run = train(small_config(episodes=65), [recorder])
+    scalars = read_scalars(run.log_dir)
+    # 65 episodes are windows of 20, 20, 20 and the 5 left over, each at its last episode.
+    assert [step for step, _ in scalars["reward_avg"]] == [20, 40, 60, 65]
+    assert scalars.keys() >= {
+        *("reward_avg", "reward_min", "reward_max", "epsilon", "loss", "q_mean", "q_max", "episode_length"),
+        *("steps_per_second", "updates", "memory_fill", "greedy_avg"),
+    }
+    for tag, points in scalars.items():
+        expected = [logs[tag] for logs in recorder.windows if np.isfinite(logs[tag])]
+        np.testing.assert_allclose([value for _, value in points], expected, rtol=1e-6, err_msg=tag)
+    events = EventAccumulator(str(run.log_dir))
+    events.Reload()
+    assert "settings/text_summary" in events.Tags()["tensors"]
+    assert (
+        "_hparams_/session_start_info" in events.scalars.Keys()
+        or "hparams" in events.PluginTagToContent("hparams").__repr__()
+    )
+
+
+class OneStepEnv(gym.Env):
+    """Episodes of known lengths and rewards: episode k has k % 3 + 1 steps with a reward of k each."""
+
+    observation_space = gym.spaces.Box(0, 1000, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.episode = -1
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.episode = 0 if seed is not None else self.episode + 1
+        self.left = self.episode % 3 + 1
+        return np.array([self.episode], np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.left -= 1
+        return np.array([self.episode], np.float32), float(self.episode), self.left == 0, False, {}
+
+
+gym.register("Known-v0", OneStepEnv)
+
+
+def test_window_numbers_by_hand(small_config: MakeConfig) -> None:
+    # One lane; episodes 0..5 have 1, 2, 3, 1, 2, 3 steps and returns 0, 2, 6, 3, 8, 15.
+    recorder = Recorder()
+    config = small_config(env="Known-v0", env_args={}, lanes=1, episodes=6, aggregate_every=3, evaluate_episodes=1)
+    config = dataclasses.replace(config, learn_start=2, learn_every=2, epsilon_decay=0.5, epsilon_min=0.0)
+    train(config, [recorder])
+    first, second = recorder.windows
+    assert (first["reward_min"], first["reward_avg"], first["reward_max"]) == pytest.approx((0, 8 / 3, 6))
+    assert (second["reward_min"], second["reward_avg"], second["reward_max"]) == pytest.approx((3, 26 / 3, 15))
+    assert first["episode_length"] == second["episode_length"] == 2
+    assert (first["steps"], second["steps"]) == (6, 12)
+    assert (first["updates"], second["updates"]) == (3, 6)
+    assert (first["epsilon"], second["epsilon"]) == (0.5**3, 0.5**6)
+    assert second["memory_fill"] == 12 / config.memory_size
+
+
+def test_same_seed_same_run(small_config: MakeConfig, tmp_path: Path) -> None:
+    runs, weights = [], []
+    for name in ("a", "b"):
+        config = small_config(logs_dir=str(tmp_path / name), models_dir=str(tmp_path / name))
+        run = train(config)
+        runs.append({tag: points for tag, points in read_scalars(run.log_dir).items() if tag not in TIMES})
+        weights.append([*run.agent.online.get_weights(), *run.agent.memory.get_state().values()])
+    assert runs[0] == runs[1]
+    for left, right in zip(*weights, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_another_seed_another_run(small_config: MakeConfig) -> None:
+    first, second = train(small_config(episodes=20)), train(small_config(episodes=20, seed=8))
+    assert not np.array_equal(first.agent.online.get_weights()[0], second.agent.online.get_weights()[0])
+    assert first.agent.steps != second.agent.steps
+
+
+def test_a_seed_is_drawn_and_recorded(small_config: MakeConfig) -> None:
+    run = train(small_config(episodes=20, seed=None))
+    assert run.best is not None and f"seed{run.config.seed}" in run.best.name
+    _, saved = load_model(run.best)
+    assert saved.config.seed == run.config.seed is not None
+
+
+def test_models_are_named_by_their_scores_and_only_the_best_is_kept(small_config: MakeConfig) -> None:
+    run = train(small_config())
+    files = sorted(Path(run.config.models_dir).iterdir())
+    assert files == sorted([run.best, run.last])
+    _, saved = load_model(run.best)
+    scores = saved.scores
+    assert f"__best__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min.model" in run.best.name
+
+
+def test_two_runs_of_one_second_take_two_folders(small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "strftime", lambda _: "20260101-000000")
+    first, second = train(small_config(episodes=20)), train(small_config(episodes=20))
+    assert first.log_dir != second.log_dir
+    assert first.best != second.best and first.best.exists()
+
+
+def test_stock_callbacks(small_config: MakeConfig, tmp_path: Path) -> None:
+    rates = {0: 1e-3, 1: 5e-4, 2: 1e-4}
+    recorder = Recorder()
+    callbacks = [
+        keras.callbacks.LearningRateScheduler(lambda epoch: rates.get(epoch, 1e-4)),
+        keras.callbacks.CSVLogger(str(tmp_path / "log.csv")),
+        keras.callbacks.TensorBoard(str(tmp_path / "stock")),
+        recorder,
+    ]
+    train(small_config(), callbacks)
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [0, 1, 2]
+    for row, logs in zip(rows, recorder.windows, strict=True):
+        assert float(row["reward_avg"]) == pytest.approx(logs["reward_avg"])
+    assert [logs["learning_rate"] for logs in recorder.windows] == pytest.approx([1e-3, 5e-4, 1e-4])
+    points = read_scalars(tmp_path / "stock" / "train")["epoch_reward_avg"]
+    assert [step for step, _ in points] == [0, 1, 2]
+
+
+def test_early_stopping_stops(small_config: MakeConfig) -> None:
+    # No window can raise the reward by 1000, so a patience of one ends the run after the second.
+    stopping = keras.callbacks.EarlyStopping(monitor="reward_avg", mode="max", min_delta=1000, patience=1)
+    run = train(small_config(episodes=1000), [stopping])
+    assert run.window in (2, 3) and run.episode < 100
+    assert stopping.stopped_epoch == 1
+    assert run.last is not None and run.last.exists()
+
+
+class PressCtrlC(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_saves_and_flushes(small_config: MakeConfig) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    run = train(small_config(episodes=100_000), [PressCtrlC()])
+    assert run.interrupted
+    assert run.best.exists() and run.last.exists()
+    assert [step for step, _ in read_scalars(run.log_dir)["reward_avg"]][:2] == [20, 40]
+    assert signal.getsignal(signal.SIGINT) == before
+    assert "(interrupted)" in run.summary()
+
+
+def test_nan_loss_stops_and_keeps_the_good_model(small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Spoil(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            if epoch == 0:
+                self.model.set_weights([w * np.nan for w in self.model.get_weights()])
+
+    config = small_config()
+    with pytest.raises(InputError, match=r"the loss became nan .* lower --learning-rate 0.001 .* the best model"):
+        train(config, [Spoil()])
+    (kept,) = Path(config.models_dir).iterdir()
+    model, _ = load_model(kept)
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_the_stored_next_observation_is_the_final_one(
+    small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the memory of a real run, every won or lost episode's next image lacks one piece: the player stands on it."""
+    run = train(small_config(env_args={"size": 3}))
+    memory = run.agent.memory
+    ends = [transition for transition in memory if transition.terminated]
+    assert len(ends) >= 60
+    for transition in ends:
+        assert (transition.next_observation.any(axis=2)).sum() == 2
+        assert (transition.observation.any(axis=2)).sum() == 3
+
+
+def test_agent_learns_the_optimum_of_a_tiny_board(small_config: MakeConfig) -> None:
+    """On 4x4 every start can be counted, and the best mean return is known from a breadth-first search by hand."""
+    config = small_config(episodes=3000, lanes=16, batch_size=64, epsilon_decay=0.998, aggregate_every=50)
+    config = dataclasses.replace(config, evaluate_every=500, evaluate_episodes=500, learn_every=8)
+    run = train(config)
+    model, _ = load_model(run.best)
+    optimum, reached = tiny_board_returns(4, lambda boards: model(boards).numpy())
+    assert reached >= optimum - 0.05, f"mean return {reached:.3f} of {optimum:.3f} over all starts"
+
+
+def tiny_board_returns(size: int, q_values: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
+    """The best mean return over all starts of a board, and that of the greedy policy (200 steps at most)."""
+    from blob_env import MOVES, BlobRules
+
+    rules = BlobRules(size=size)
+    starts = rules.start_positions(np.arange(rules.n_starts))
+
+    def play(choose: Callable[[np.ndarray], np.ndarray], steps: int) -> float:
+        positions, live, returns = starts.copy(), np.arange(len(starts)), np.zeros(len(starts))
+        for _ in range(steps):
+            boards = positions[live]
+            rewards, won, lost = rules.step(boards, choose(boards), [])
+            positions[live] = boards
+            returns[live] += rewards
+            live = live[~(won | lost)]
+            if not len(live):
+                break
+        return float(returns.mean())
+
+    # Steps to the food by sweeping outwards from it: one more than the best of the cells a move leads to.
+    cells = np.stack(np.divmod(np.arange(size**2), size), axis=1)
+    leads_to = np.clip(cells[:, None] + MOVES, 0, size - 1) @ [size, 1]
+    distances = np.full((size**2,) * 3, 10_000)  # [player, food, enemy]
+    player, food, enemy = np.ogrid[: size**2, : size**2, : size**2]
+    for _ in range(size**2):
+        distances = np.where(player == food, 0, np.where(player == enemy, 10_000, 1 + distances[leads_to].min(axis=1)))
+
+    def shortest(boards: np.ndarray) -> np.ndarray:
+        at = boards @ [size, 1]
+        return distances[leads_to[at[:, 0]], at[:, 1, None], at[:, 2, None]].argmin(axis=1)
+
+    def greedy(boards: np.ndarray) -> np.ndarray:
+        return q_values(rules.observe(boards)).argmax(axis=1)
+
+    return play(shortest, 200), play(greedy, 200)
+
+
+def test_cartpole_trains(small_config: MakeConfig) -> None:
+    """The same agent, with a dense network picked from the space, gets far beyond random play's 22 steps."""
+    config = small_config(env="CartPole-v1", env_args={}, episodes=300, lanes=8, batch_size=64, discount=0.99)
+    config = dataclasses.replace(config, epsilon_decay=0.97, epsilon_min=0.02, learn_every=4, learn_start=500)
+    run = train(dataclasses.replace(config, evaluate_every=100, aggregate_every=50))
+    assert run._best_scores["avg"] > 100
+
+
+def test_train_from_a_thread(small_config: MakeConfig) -> None:
+    """Signals belong to the main thread; a run elsewhere goes without them."""
+    runs: list[Any] = []
+    thread = threading.Thread(target=lambda: runs.append(train(small_config(episodes=20))))
+    thread.start()
+    thread.join()
+    assert runs and runs[0].episode == 20
+
+
+def test_agent_in_a_users_own_loop() -> None:
+    """The README's loop: one environment, no `train.py`."""
+    env = gym.make("Blob-v0", size=4)
+    agent = DQNAgent(env.observation_space, env.action_space, Config(seed=1, lanes=1, learn_start=100))
+    observation, _ = env.reset(seed=1)
+    for _ in range(200):
+        action = agent.act(observation[None], agent.epsilon)[0]
+        next_observation, reward, terminated, truncated, _ = env.step(action)
+        agent.remember([observation], [action], [reward], [terminated], [truncated], [next_observation])
+        agent.learn()
+        observation = env.reset()[0] if terminated or truncated else next_observation
+    # An update every 8 steps from 100 on: at 104, 112, ..., 200.
+    assert agent.updates == 13
+
+
+def test_train_module_has_no_command_line_side_effect() -> None:
+    assert not hasattr(train_module, "CONFIG")
