@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 
 from config import Config
 from environments import make_vector_env
+from model_file import load_network, make_saved_env, read_saved_agent
 from startup import at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
 
 QValues = Callable[[np.ndarray], np.ndarray]
@@ -99,15 +100,15 @@ def main() -> None:
     parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
     arguments = parser.parse_args()
     with exit_on_bad_input():
+        saved = read_saved_agent(arguments.model)
+        env = make_saved_env(arguments.model, saved)
         import_tensorflow()
-        from model_file import load_player
         from networks import compile_q_values
 
-        model, saved, env = load_player(arguments.model)
-        env.close()
-        config = saved.config
-        envs = make_evaluation_envs(config, arguments.episodes)
-    episodes = play_greedily(envs, compile_q_values(model), arguments.episodes, arguments.seed)
+        q_values = compile_q_values(load_network(arguments.model, env))
+        envs = make_evaluation_envs(saved.config, arguments.episodes)
+    episodes = play_greedily(envs, q_values, arguments.episodes, arguments.seed)
+    env.close()
     envs.close()
     print_scores(episodes)
 

@@ -8,17 +8,18 @@ import shutil
 import tempfile
 import zipfile
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
-import keras
-import numpy as np
 
 from config import Config
 from environments import make_env
-from networks import observation_dtype
 from startup import InputError
+
+if TYPE_CHECKING:
+    import keras  # which only loading a network needs: what is wrong with a file should show sooner
 
 MEMBER = "agent.json"
 
@@ -70,8 +71,8 @@ def _umask() -> int:
     return mask
 
 
-def load_model(path: Path) -> tuple[keras.Model, SavedAgent]:
-    """Read a `.model` file. No code from it is run (`safe_mode`).
+def read_saved_agent(path: Path) -> SavedAgent:
+    """Read what stands beside the network; needs no TensorFlow.
 
     Raises:
         InputError: there is no such file, or it is damaged or not one of ours.
@@ -87,25 +88,17 @@ def load_model(path: Path) -> tuple[keras.Model, SavedAgent]:
     if damaged:
         raise InputError(f"{path} is damaged (its member {damaged}): train again or use another")
     try:
-        saved = SavedAgent(**{**values, "config": Config(**values["config"])})
+        return SavedAgent(**{**values, "config": Config(**values["config"])})
     except (TypeError, KeyError, InputError) as error:
         raise InputError(f"{path} was not made by this version ({error})") from error
-    with tempfile.TemporaryDirectory() as folder:  # Keras reads archives by their suffix only
-        copy = Path(folder) / "model.keras"
-        shutil.copyfile(path, copy)
-        try:
-            return keras.saving.load_model(copy, compile=False, safe_mode=True), saved
-        except Exception as error:  # Keras raises all kinds for what is wrong inside
-            raise InputError(f"{path} holds a network that Keras cannot load: {error}") from error
 
 
-def load_player(path: Path, render_mode: str | None = None) -> tuple[keras.Model, SavedAgent, gym.Env]:
-    """Read a `.model` file and make the environment it was trained in.
+def make_saved_env(path: Path, saved: SavedAgent, render_mode: str | None = None) -> gym.Env:
+    """Make the environment that the model in `path` was trained in.
 
     Raises:
-        InputError: as `load_model`; or the environment cannot be made, or is not the one the network was made for.
+        InputError: it cannot be made, or has other spaces now.
     """
-    model, saved = load_model(path)
     env = make_env(saved.config.env, saved.config.env_args, render_mode)
     spaces = (str(env.observation_space), str(env.action_space))
     if spaces != (saved.observation_space, saved.action_space):
@@ -113,16 +106,33 @@ def load_player(path: Path, render_mode: str | None = None) -> tuple[keras.Model
             f"{path} was made for observations {saved.observation_space} and actions {saved.action_space}, "
             f"but {saved.config.env} now has {spaces[0]} and {spaces[1]}"
         )
-    shape, n_actions = env.observation_space.shape or (), int(getattr(env.action_space, "n", 0))
-    dtype = observation_dtype(env.observation_space)
-    if (model.input_shape, model.output_shape) != ((None, *shape), (None, n_actions)) or model.inputs[0].dtype != dtype:
+    return env
+
+
+def load_network(path: Path, env: gym.Env) -> keras.Model:
+    """Read the network, which must fit the environment. No code from the file is run (`safe_mode`).
+
+    Raises:
+        InputError: Keras cannot read it, or it maps something else.
+    """
+    import keras
+
+    with tempfile.TemporaryDirectory() as folder:  # Keras reads archives by their suffix only
+        copy = Path(folder) / "model.keras"
+        shutil.copyfile(path, copy)
+        try:
+            model = keras.saving.load_model(copy, compile=False, safe_mode=True)
+        except Exception as error:  # Keras raises all kinds for what is wrong inside
+            raise InputError(f"{path} holds a network that Keras cannot load: {error}") from error
+    needed = (None, *(env.observation_space.shape or ())), (None, int(getattr(env.action_space, "n", 0)))
+    if (model.input_shape, model.output_shape) != needed:
         raise InputError(
-            f"the network in {path} maps {model.input_shape} to {model.output_shape}; "
-            f"{saved.config.env} needs {(None, *shape)} to {(None, n_actions)}"
+            f"the network in {path} maps {model.input_shape} to {model.output_shape}, "
+            f"its environment needs {needed[0]} to {needed[1]}"
         )
-    return model, saved, env
+    return model
 
 
 def package_versions() -> dict[str, str]:
     """The versions of the packages that shape a model."""
-    return {package.__name__: package.__version__ for package in (keras, gym, np)}
+    return {package: version(package) for package in ("tensorflow", "keras", "gymnasium", "numpy")}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_file import load_network, make_saved_env, read_saved_agent
 from startup import (
     InputError,
     at_least,
@@ -119,16 +120,16 @@ def main() -> None:
     arguments = parse_arguments()
     mode = "rgb_array" if arguments.record else arguments.render or ("human" if has_display() else "ansi")
     with exit_on_bad_input():
+        env = make_saved_env(arguments.model, read_saved_agent(arguments.model), mode)
         import_tensorflow()
-        from model_file import load_player
         from networks import compile_q_values
 
-        model, _, env = load_player(arguments.model, mode)
+        q_values = compile_q_values(load_network(arguments.model, env))
     settings: dict[str, Any] = env.metadata
     fps = arguments.fps or settings.get("render_fps") or 30
     env.unwrapped.metadata = {**settings, "render_fps": fps}
     frames: list[np.ndarray] = []
-    q_values, show = compile_q_values(model), make_show(env, fps, frames)
+    show = make_show(env, fps, frames)
     for episode in range(1, arguments.episodes + 1):
         total, length, ending = play_episode(env, q_values, arguments.seed + episode - 1, show)
         print(f"episode {episode}: return {total:g}, {length} steps, {ending}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -205,7 +206,9 @@ class StopOnCtrlC:
         self.pressed = False
 
     def __enter__(self) -> Self:
-        self._previous = signal.signal(signal.SIGINT, self._press)
+        self._previous = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread():  # no other thread may handle signals
+            signal.signal(signal.SIGINT, self._press)
         return self
 
     def _press(self, number: int, frame: FrameType | None) -> None:
@@ -213,4 +216,5 @@ class StopOnCtrlC:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._previous)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._previous)

@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import random
+import resource
 import sys
 import time
 from collections import deque
@@ -53,7 +54,7 @@ class CommonPattern:
         self.state, _ = self.env.reset(seed=config.seed)
         self.steps = self.updates = self.episodes = 0
         self.flops_per_step = forward_flops(self.online)
-        # Both networks predict the batch, and fitting costs three forward passes more.
+        # Both networks predict the batch, and fitting costs three forward passes (backward is two).
         self.flops_per_update = 5 * config.batch_size * forward_flops(self.online)
 
     def step(self, epsilon: float = 0.0) -> None:
@@ -81,8 +82,7 @@ class CommonPattern:
         targets = self.online.predict(states, verbose=0)
         next_values = self.target.predict(next_states, verbose=0)
         for i, (_, action, reward, _, terminated) in enumerate(batch):
-            future = 0.0 if terminated else self.config.discount * np.max(next_values[i])
-            targets[i, action] = reward + future
+            targets[i, action] = reward + (0 if terminated else self.config.discount * np.max(next_values[i]))
         self.online.fit(states, targets, batch_size=self.config.batch_size, verbose=0, shuffle=False)
         self.updates += 1
 
@@ -98,8 +98,7 @@ class ProjectAgent:
         self.observations, _ = self.envs.reset(seed=config.seed)
         self.steps = self.updates = 0
         self.flops_per_step = forward_flops(self.agent.online)
-        # The target network's forward pass, double DQN's second one, and three for the online network's gradient: a
-        # backward pass counts as two forward ones.
+        # The target network's forward pass, double DQN's second one, and three for the gradient (backward is two).
         self.flops_per_update = (4 + config.double) * config.batch_size * forward_flops(self.agent.online)
 
     def step(self, epsilon: float = 0.0) -> None:
@@ -160,9 +159,7 @@ def resident_megabytes() -> float:
     """Memory (MB) that the process holds now; where there is no /proc, the most that it ever held."""
     statm = Path("/proc/self/statm")
     if statm.exists():
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-    import resource  # not on every platform
-
+        return int(statm.read_text().split()[1]) * resource.getpagesize() / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
@@ -197,8 +194,8 @@ def machine() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     cpu = f"{next(names, platform.processor())}, {os.cpu_count()} cores"
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    return f"{cpu}, {gpus} GPUs, TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    versions = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    return f"{cpu}, {len(tf.config.list_physical_devices('GPU'))} GPUs, {versions}"
 
 
 def compare(seconds: int, n_rounds: int) -> None:

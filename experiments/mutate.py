@@ -66,11 +66,7 @@ FAULTS = [
             "clone_model(self.online)\n        self.copy_to_target()\n",
             "clone_model(self.online)\n",
         ),
-        (
-            "target never synced, counting episodes",
-            "and episodes // every > self.episodes // every:",
-            "and False:",
-        ),
+        ("target never synced, counting episodes", "and episodes // every > self.episodes // every:", "and False:"),
         ("target never synced, counting updates", "self.updates % config.target_every == 0:", "False:"),
         ("epsilon never falls over episodes", "config.epsilon_decay**self.episodes", "1.0"),
         ("epsilon never falls over steps", "* self.steps / config.epsilon_steps", "* 0"),

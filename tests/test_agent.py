@@ -85,7 +85,7 @@ def test_gradient_step_moves_only_the_action_taken() -> None:
 
 
 def test_gradient_clip_bounds_the_global_norm() -> None:
-    # The gradient (-7, -14) of the test above has the norm sqrt(245); clipped to norm 1 the step is (7, 14) / sqrt(245).
+    # The gradient (-7, -14) of the test above has the norm sqrt(245); clipped to norm 1 the step is (7, 14) / that.
     agent = linear_agent(ONLINE, TARGET, double=False, loss="mse", gradient_clip=1.0)
     agent._update_eagerly(*batch([1.0], [0.5], [0]))
     step = np.array([7, 14]) / np.sqrt(245)

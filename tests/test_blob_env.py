@@ -42,8 +42,7 @@ VARIANTS: list[dict[str, Any]] = [
 
 
 def board(*cells: tuple[int, int]) -> np.ndarray:
-    """The positions of one board: the cells of player, food and enemy."""
-    return np.array([cells])
+    return np.array([cells])  # one board: the cells of player, food and enemy
 
 
 def make_board(*cells: tuple[int, int], **options: Any) -> Any:
@@ -71,12 +70,11 @@ def test_gymnasium_finds_no_fault(
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_lane_plays_as_a_single_environment_of_its_seed(options: dict[str, Any]) -> None:
-    lanes, seed = 5, 11
+    lanes = 5
     vector = gym.make_vec("Blob-v0", num_envs=lanes, max_episode_steps=LIMIT, **options)
     singles = [gym.make("Blob-v0", max_episode_steps=LIMIT, disable_env_checker=True, **options) for _ in range(lanes)]
-    observations, infos = vector.reset(seed=seed)
-    assert infos == {}
-    np.testing.assert_array_equal(observations, [single.reset(seed=seed + i)[0] for i, single in enumerate(singles)])
+    firsts = [single.reset(seed=11 + lane)[0] for lane, single in enumerate(singles)]
+    assert data_equivalence(vector.reset(seed=11), (np.stack(firsts), {}), exact=True)
     generator = np.random.default_rng(0)
     ends: Counter[tuple[bool, ...]] = Counter()
     while sum(ends.values()) < 1000:
@@ -101,12 +99,10 @@ def test_lane_plays_as_a_single_environment_of_its_seed(options: dict[str, Any])
 def test_vector_environment_returns_what_gymnasium_sync_vector_env_returns(lanes: int, options: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"num_envs": lanes, "max_episode_steps": LIMIT, **options}
     ours = gym.make_vec("Blob-v0", **arguments)
-    same_step = {"autoreset_mode": AutoresetMode.SAME_STEP}
-    arguments |= {"vectorization_mode": "sync", "vector_kwargs": same_step, "disable_env_checker": True}
-    theirs = gym.make_vec("Blob-v0", **arguments)
-    assert isinstance(ours, BlobVectorEnv)
+    arguments |= {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP}}
+    theirs = gym.make_vec("Blob-v0", disable_env_checker=True, **arguments)
+    assert isinstance(ours, BlobVectorEnv) and ours.metadata["autoreset_mode"] == theirs.metadata["autoreset_mode"]
     assert (ours.observation_space, ours.action_space) == (theirs.observation_space, theirs.action_space)
-    assert ours.metadata["autoreset_mode"] == theirs.metadata["autoreset_mode"]
     assert data_equivalence(ours.reset(seed=7), theirs.reset(seed=7), exact=True)
     generator, episodes = np.random.default_rng(1), 0
     while episodes < 1000:
@@ -118,12 +114,17 @@ def test_vector_environment_returns_what_gymnasium_sync_vector_env_returns(lanes
 
 
 def test_starts_follow_from_the_seed_alone() -> None:
-    for env in (gym.make("Blob-v0"), gym.make_vec("Blob-v0", num_envs=3)):
+    single, vector = gym.make("Blob-v0"), BlobVectorEnv(3)
+    for env in (single, vector):
         first, second = env.reset(seed=3)[0], env.reset()[0]
         assert (first != second).any()  # without a seed the generator goes on
         np.testing.assert_array_equal(env.reset(seed=3)[0], first)
         np.testing.assert_array_equal(env.reset()[0], second)
         assert (env.reset(seed=300)[0] != first).any()
+    # A list holds one seed a lane.
+    np.testing.assert_array_equal(vector.reset(seed=[8, 2, 8])[0], [single.reset(seed=i)[0] for i in (8, 2, 8)])
+    with pytest.raises(ValueError, match="2 seeds for 3 lanes"):
+        vector.reset(seed=[1, 2])
 
 
 def test_same_seed_and_actions_play_the_same_game_and_another_seed_does_not() -> None:
@@ -137,29 +138,19 @@ def test_same_seed_and_actions_play_the_same_game_and_another_seed_does_not() ->
     assert np.not_equal(play(5), play(50)).any()
 
 
-def test_vector_environment_takes_one_seed_a_lane() -> None:
-    env, seeds = BlobVectorEnv(3), [8, 2, 8]
-    singles = [gym.make("Blob-v0").reset(seed=seed)[0] for seed in seeds]
-    np.testing.assert_array_equal(env.reset(seed=seeds)[0], singles)
-    with pytest.raises(ValueError, match="2 seeds for 3 lanes"):
-        env.reset(seed=[1, 2])
-
-
 def test_returned_arrays_are_not_written_to_again() -> None:
-    env = gym.make_vec("Blob-v0", num_envs=4, max_episode_steps=3)
-    kept = [env.reset(seed=0)[0]]
-    copies = [kept[0].copy()]
-    for _ in range(10):
-        observations, *_, infos = env.step(np.full(4, 4))
-        kept += [observations, *[final for final in infos.get("final_obs", []) if final is not None]]
-        copies += [array.copy() for array in kept[len(copies) :]]
+    env = BlobVectorEnv(4, max_episode_steps=2)
+    env.reset(seed=0)
+    observations, *_, infos = [env.step(np.full(4, STAY)) for _ in range(2)][1]  # all out of time
+    kept = [observations, *infos["final_obs"]]
+    copies = [array.copy() for array in kept]
+    env.step(np.full(4, STAY))
     assert all(map(np.array_equal, kept, copies))
 
 
 @pytest.mark.parametrize("start", MOVED, ids=str)
 def test_moves_are_in_the_documented_order_and_clipped_at_the_walls(start: tuple[int, int]) -> None:
-    # 20 boards an action: a zero component that moved at random, as in the tutorial's game, would show in some. No
-    # generators: nothing is drawn while food and enemy stand still.
+    # 20 boards an action: a zero component that moved at random, as in the tutorial's game, would show in some.
     positions = np.repeat(board(start, (3, 3), (3, 7)), 180, axis=0)
     BlobRules().step(positions, np.repeat(np.arange(9), 20), [])
     assert positions[:, 0].reshape(9, 20, 2).tolist() == [[list(cell)] * 20 for cell in MOVED[start]]
@@ -169,13 +160,9 @@ def test_moves_are_in_the_documented_order_and_clipped_at_the_walls(start: tuple
 @pytest.mark.parametrize("rewards", [{}, {"enemy_reward": -7, "food_reward": 2.5, "move_reward": 0.25}], ids=str)
 def test_rewards_and_ends(rewards: dict[str, float]) -> None:
     expected = {"move_reward": -1, "food_reward": 25, "enemy_reward": -300, **rewards}
-    for food, enemy, outcome in (
-        ((9, 9), (0, 0), "move"),
-        ((5, 6), (0, 0), "food"),
-        ((0, 0), (5, 6), "enemy"),
-        ((5, 6), (5, 6), "enemy"),  # on a cell with both the enemy wins
-    ):
-        step = make_board((5, 5), food, enemy, **rewards).step(6)  # to (5, 6)
+    far, near = (0, 0), (5, 6)  # on a cell with both the enemy wins
+    for food, enemy, outcome in [(far, far, "move"), (near, far, "food"), (far, near, "enemy"), (near, near, "enemy")]:
+        step = make_board((5, 5), food, enemy, **rewards).step(6)
         assert step[1:] == (expected[f"{outcome}_reward"], outcome != "move", False, {"is_success": outcome == "food"})
 
 
@@ -226,16 +213,13 @@ def test_reaching_the_food_with_the_last_step_sets_both_flags() -> None:
     assert (rewards[0], terminated[0], truncated[0], infos["final_info"]["is_success"][0]) == (25, True, True, True)
 
 
-def test_start_numbers_name_every_start_once() -> None:
+def test_every_start_has_one_number_and_is_equally_likely() -> None:
     assert BlobRules().n_starts == 970_200  # 100*99*98
     for size, n_starts in ((2, 24), (3, 504)):  # 4*3*2 and 9*8*7
         rules = BlobRules(size=size)
         assert rules.n_starts == n_starts
         starts = [tuple(map(tuple, start)) for start in rules.start_positions(np.arange(n_starts)).tolist()]
         assert sorted(starts) == sorted(itertools.permutations(itertools.product(range(size), repeat=2), 3))
-
-
-def test_every_start_is_equally_likely() -> None:
     observations, _ = BlobVectorEnv(4800, size=2, observation="cells").reset(seed=0)
     _, counts = np.unique(observations, axis=0, return_counts=True)
     # Chi-square of 24 starts, expected 200 times each: 57 is its 99.99th percentile for 23 degrees of freedom.
@@ -253,53 +237,38 @@ def test_observations_of_one_board() -> None:
 
 
 def test_order_of_drawing() -> None:
-    drawn = [
-        (board((0, 0), (0, 0), (1, 1)), [[PLAYER, BLACK], [BLACK, ENEMY]]),  # player over food
-        (board((0, 1), (1, 0), (0, 1)), [[BLACK, ENEMY], [FOOD, BLACK]]),  # enemy over player
-        (board((0, 1), (1, 0), (1, 0)), [[BLACK, PLAYER], [ENEMY, BLACK]]),  # enemy over food
-        (board((1, 1), (1, 1), (1, 1)), [[BLACK, BLACK], [BLACK, ENEMY]]),
-    ]
-    for positions, image in drawn:
-        np.testing.assert_array_equal(BlobRules(size=2).observe(positions)[0], np.array(image, np.uint8), strict=True)
+    for cells, image in (
+        (((0, 0), (0, 0), (1, 1)), [[PLAYER, BLACK], [BLACK, ENEMY]]),  # player over food
+        (((0, 1), (1, 0), (0, 1)), [[BLACK, ENEMY], [FOOD, BLACK]]),  # enemy over player
+        (((0, 1), (1, 0), (1, 0)), [[BLACK, PLAYER], [ENEMY, BLACK]]),  # enemy over food
+        (((1, 1), (1, 1), (1, 1)), [[BLACK, BLACK], [BLACK, ENEMY]]),
+    ):
+        np.testing.assert_array_equal(BlobRules(size=2).observe(board(*cells))[0], np.array(image))
 
 
 def test_random_play_takes_88_7_steps_and_returns_minus_200() -> None:
     lanes = 20_000  # the first episode of each: counting the first to end would favour short ones
-    env = gym.make_vec("Blob-v0", num_envs=lanes, observation="cells")
+    env, generator = BlobVectorEnv(lanes, observation="cells"), np.random.default_rng(0)
     env.reset(seed=0)
-    generator, playing = np.random.default_rng(0), np.ones(lanes, bool)
-    steps, returns = np.zeros(lanes), np.zeros(lanes)
+    steps, returns, playing = np.zeros(lanes), np.zeros(lanes), np.ones(lanes, bool)
     for _ in range(200):
         _, rewards, terminated, truncated, _ = env.step(generator.integers(9, size=lanes))
         steps += playing
         returns += rewards * playing
         playing &= ~(terminated | truncated)
-    assert not playing.any()
     for sample, expected, tight in ((steps, 88.7, 0.6), (returns, -200, 1.3)):
         standard_error = sample.std(ddof=1) / math.sqrt(lanes)
-        assert standard_error < tight
-        assert abs(sample.mean() - expected) < 4 * standard_error
+        assert standard_error < tight and abs(sample.mean() - expected) < 4 * standard_error
 
 
-BAD_OPTIONS: dict[str, list[Any]] = {"size": [1, 1001, 2.5, True, "10"], "observation": ["x"], "enemy_moves": [1]}
-BAD_OPTIONS |= {
-    "food_moves": ["yes"],
-    "enemy_reward": [math.nan, True],
-    "food_reward": [math.inf],
-    "move_reward": ["0"],
-}
-
-
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name in BAD_OPTIONS for value in BAD_OPTIONS[name]])
-def test_bad_option_is_named(name: str, value: Any) -> None:
-    for make in (BlobEnv, BlobVectorEnv):
-        with pytest.raises(ValueError, match=f"^{name} must be .*got {value!r}$"):
-            make(**{name: value})
-
-
-def test_unknown_render_mode_is_named() -> None:
-    with pytest.raises(ValueError, match="^render_mode must be .*got 'ascii'$"):
-        BlobEnv(render_mode="ascii")
+def test_bad_option_is_named() -> None:
+    bad: dict[str, list[Any]] = {"size": [1, 1001, 2.5, True, "10"], "observation": ["x"], "enemy_moves": [1]}
+    bad |= {"food_moves": ["yes"], "enemy_reward": [math.nan, True], "food_reward": [math.inf], "move_reward": ["0"]}
+    bad |= {"render_mode": ["ascii"]}
+    for name, value in [(key, value) for key in bad for value in bad[key]]:
+        for make in (BlobEnv,) if name == "render_mode" else (BlobEnv, BlobVectorEnv):  # lanes are not drawn
+            with pytest.raises(ValueError, match=f"^{name} must be .*got {value!r}$"):
+                make(**{name: value})
 
 
 def test_text_of_one_board() -> None:

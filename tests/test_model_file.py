@@ -14,7 +14,7 @@ import pytest
 from agent import DQNAgent
 from config import Config
 from environments import make_env
-from model_file import SavedAgent, load_model, load_player, package_versions, save_model
+from model_file import SavedAgent, load_network, make_saved_env, package_versions, read_saved_agent, save_model
 from startup import InputError
 
 CONFIG = Config(env_args={"size": 4}, seed=3)
@@ -31,13 +31,19 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DQNAgen
     return path, agent, saved
 
 
+def load(path: Path) -> tuple[keras.Model, SavedAgent]:
+    """As the scripts do: settings, environment, network."""
+    saved = read_saved_agent(path)
+    return load_network(path, make_saved_env(path, saved)), saved
+
+
 def boards(size: int = 4) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (32, size, size, 3)).astype(np.uint8)
 
 
 def test_q_values_and_settings_come_back(saved_model: tuple[Path, DQNAgent, SavedAgent]) -> None:
     path, agent, saved = saved_model
-    model, read = load_model(path)
+    model, read = load(path)
     np.testing.assert_array_equal(model(boards()).numpy(), agent.online(boards()).numpy())
     assert read == saved
 
@@ -47,6 +53,15 @@ def test_stock_keras_loads_it_renamed(saved_model: tuple[Path, DQNAgent, SavedAg
     shutil.copy(path, tmp_path / "x.keras")
     model = keras.saving.load_model(tmp_path / "x.keras")
     np.testing.assert_array_equal(model(boards()).numpy(), agent.online(boards()).numpy())
+
+
+class Spaces(gym.Env):
+    """An environment of which only the spaces matter."""
+
+    action_space = gym.spaces.Discrete(3)
+
+    def __init__(self, observation_space: gym.Space) -> None:
+        self.observation_space = observation_space
 
 
 @pytest.mark.parametrize(
@@ -64,7 +79,7 @@ def test_every_network_comes_back(space: gym.Space, tmp_path: Path) -> None:
     agent = DQNAgent(space, gym.spaces.Discrete(3), Config(seed=1, lanes=1, memory_size=100, learn_start=100))
     saved = SavedAgent(agent.config, str(space), "Discrete(3)", 0, {}, {})
     save_model(tmp_path / "x.model", agent.online, saved)
-    model, _ = load_model(tmp_path / "x.model")
+    model = load_network(tmp_path / "x.model", Spaces(space))
     observations = np.stack([space.sample() for _ in range(8)])
     np.testing.assert_array_equal(model(observations).numpy(), agent.online(observations).numpy())
 
@@ -108,23 +123,23 @@ def test_truncated(saved_model: tuple[Path, DQNAgent, SavedAgent], tmp_path: Pat
     data = saved_model[0].read_bytes()
     path = tmp_path / "x.model"
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(InputError, match="x.model is not a whole .model file"):
-        load_model(path)
+    with pytest.raises(InputError, match=r"x\.model is not a whole .model file"):
+        load(path)
 
 
 def test_missing_and_foreign_files(saved_model: tuple[Path, DQNAgent, SavedAgent], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no model file"):
-        load_model(tmp_path / "nothing.model")
+        load(tmp_path / "nothing.model")
     with pytest.raises(InputError, match="there is no model file"):
-        load_model(tmp_path)
+        load(tmp_path)
     text = tmp_path / "text.model"
     text.write_text("hello")
-    with pytest.raises(InputError, match="not a whole .model file"):
-        load_model(text)
+    with pytest.raises(InputError, match=r"not a whole \.model file"):
+        load(text)
     plain = tmp_path / "plain.keras"
     saved_model[1].online.save(plain)
     with pytest.raises(InputError, match=r"agent\.json"):
-        load_model(plain.rename(tmp_path / "plain.model"))
+        load(plain.rename(tmp_path / "plain.model"))
 
 
 def test_flipped_bits(saved_model: tuple[Path, DQNAgent, SavedAgent], tmp_path: Path) -> None:
@@ -133,19 +148,19 @@ def test_flipped_bits(saved_model: tuple[Path, DQNAgent, SavedAgent], tmp_path: 
     path = tmp_path / "x.model"
     path.write_bytes(data)
     with pytest.raises(InputError, match="damaged"):
-        load_model(path)
+        load(path)
 
 
 def test_made_for_other_spaces(saved_model: tuple[Path, DQNAgent, SavedAgent], tmp_path: Path) -> None:
     bigger = dataclasses.asdict(dataclasses.replace(CONFIG, env_args={"size": 5}))
     path = rewrite(saved_model[0], tmp_path / "x.model", config=bigger)
     with pytest.raises(InputError, match=r"was made for observations Box.*4, 4, 3.*now has Box.*5, 5, 3"):
-        load_player(path)
+        load(path)
     # Claiming the other space as well does not help: the network itself has the wrong shape.
     space = str(make_env("Blob-v0", {"size": 5}).observation_space)
     path = rewrite(path, tmp_path / "y.model", observation_space=space)
     with pytest.raises(InputError, match=r"the network in .* maps \(None, 4, 4, 3\)"):
-        load_player(path)
+        load(path)
 
 
 @pytest.mark.parametrize(
@@ -161,10 +176,10 @@ def test_settings_that_do_not_fit(
     saved_model: tuple[Path, DQNAgent, SavedAgent], tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        load_model(rewrite(saved_model[0], tmp_path / "x.model", **changes))
+        load(rewrite(saved_model[0], tmp_path / "x.model", **changes))
 
 
 def test_an_environment_that_is_gone(saved_model: tuple[Path, DQNAgent, SavedAgent], tmp_path: Path) -> None:
     config = dataclasses.asdict(dataclasses.replace(CONFIG, env="Gone-v0", env_args={}))
     with pytest.raises(InputError, match="cannot make the environment 'Gone-v0'"):
-        load_player(rewrite(saved_model[0], tmp_path / "x.model", config=config))
+        load(rewrite(saved_model[0], tmp_path / "x.model", config=config))

@@ -15,11 +15,12 @@ import keras
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import train as train_module
 from agent import DQNAgent
 from config import Config
-from model_file import load_model
+from model_file import load_network, make_saved_env, read_saved_agent
 from startup import InputError
 from train import train
 
@@ -66,13 +67,18 @@ def test_event_file_holds_every_window(small_config: MakeConfig) -> None:
     for tag, points in scalars.items():
         expected = [logs[tag] for logs in recorder.windows if np.isfinite(logs[tag])]
         np.testing.assert_allclose([value for _, value in points], expected, rtol=1e-6, err_msg=tag)
+
+
+def test_event_file_holds_the_settings(small_config: MakeConfig) -> None:
+    run = train(small_config(episodes=20))
     events = EventAccumulator(str(run.log_dir))
     events.Reload()
-    assert "settings/text_summary" in events.Tags()["tensors"]
-    assert (
-        "_hparams_/session_start_info" in events.scalars.Keys()
-        or "hparams" in events.PluginTagToContent("hparams").__repr__()
-    )
+    text = events.Tensors("settings")[0].tensor_proto.string_val[0].decode()
+    assert "| batch_size | 16 |" in text and "| env_args | {'size': 4} |" in text
+    content = HParamsPluginData.FromString(events.PluginTagToContent("hparams")["_hparams_/session_start_info"])
+    hparams = content.session_start_info.hparams
+    assert hparams["batch_size"].number_value == 16 and hparams["env"].string_value == "Blob-v0"
+    assert set(hparams) == {field.name for field in dataclasses.fields(Config)}
 
 
 class OneStepEnv(gym.Env):
@@ -135,7 +141,7 @@ def test_another_seed_another_run(small_config: MakeConfig) -> None:
 def test_a_seed_is_drawn_and_recorded(small_config: MakeConfig) -> None:
     run = train(small_config(episodes=20, seed=None))
     assert run.best is not None and f"seed{run.config.seed}" in run.best.name
-    _, saved = load_model(run.best)
+    saved = read_saved_agent(run.best)
     assert saved.config.seed == run.config.seed is not None
 
 
@@ -143,7 +149,7 @@ def test_models_are_named_by_their_scores_and_only_the_best_is_kept(small_config
     run = train(small_config())
     files = sorted(Path(run.config.models_dir).iterdir())
     assert files == sorted([run.best, run.last])
-    _, saved = load_model(run.best)
+    saved = read_saved_agent(run.best)
     scores = saved.scores
     assert f"__best__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min.model" in run.best.name
 
@@ -210,7 +216,7 @@ def test_nan_loss_stops_and_keeps_the_good_model(small_config: MakeConfig, monke
     with pytest.raises(InputError, match=r"the loss became nan .* lower --learning-rate 0.001 .* the best model"):
         train(config, [Spoil()])
     (kept,) = Path(config.models_dir).iterdir()
-    model, _ = load_model(kept)
+    model = load_network(kept, make_saved_env(kept, read_saved_agent(kept)))
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
@@ -232,7 +238,7 @@ def test_agent_learns_the_optimum_of_a_tiny_board(small_config: MakeConfig) -> N
     config = small_config(episodes=3000, lanes=16, batch_size=64, epsilon_decay=0.998, aggregate_every=50)
     config = dataclasses.replace(config, evaluate_every=500, evaluate_episodes=500, learn_every=8)
     run = train(config)
-    model, _ = load_model(run.best)
+    model = load_network(run.best, make_saved_env(run.best, read_saved_agent(run.best)))
     optimum, reached = tiny_board_returns(4, lambda boards: model(boards).numpy())
     assert reached >= optimum - 0.05, f"mean return {reached:.3f} of {optimum:.3f} over all starts"
 

@@ -1,0 +1,180 @@
+"""The command line, as a user meets it: one clear line and exit code 2 for what cannot work, and no traceback ever."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from config import PRESETS, Config, parse_config
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: str, env: dict[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def assert_refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    last = result.stderr.strip().splitlines()[-1]
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in last, last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--nonsense"], ["--nonsense"]),
+        (["--episodes", "many"], ["--episodes", "many"]),
+        (["--episodes", "0"], ["--episodes must be at least 1, got 0"]),
+        (["--lanes", "-1"], ["--lanes must be at least 1, got -1"]),
+        (["--batch-size", "0"], ["--batch-size must be at least 1"]),
+        (["--learning-rate", "0"], ["--learning-rate must be above 0"]),
+        (["--learning-rate", "nan"], ["--learning-rate must be a finite number"]),
+        (["--discount", "1.5"], ["--discount must be at most 1"]),
+        (["--loss", "l1"], ["--loss", "huber", "mse"]),
+        (["--preset", "nothing"], ["--preset", "tutorial"]),
+        (["--seed", "-4"], ["--seed must be at least 0"]),
+        (["--memory-size", "10"], ["--memory-size 10", "--lanes 32"]),
+        (["--learn-start", "200000"], ["--learn-start 200000", "never learn"]),
+        (["--episodes", "4"], ["--learn-start 1000", "never learn", "play more episodes"]),
+        (["--env", "Nothing-v0"], ["Nothing-v0"]),
+        (["--env", "Pendulum-v1"], ["Pendulum-v1", "Box", "Discrete"]),
+        (["--env-args", "size"], ["--env-args takes KEY=VALUE, got 'size'"]),
+        (["--env-args", "size=1"], ["size must be a whole number from 2"]),
+        (["--env-args", "colour=1"], ["colour"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_train_refuses(arguments: list[str], words: list[str], tmp_path: Path) -> None:
+    folders = ["--models-dir", str(tmp_path / "m"), "--logs-dir", str(tmp_path / "l")]
+    assert_refused(run("train.py", *folders, *arguments), *words)
+    assert not list(tmp_path.rglob("*.*"))  # nothing is written for a run that cannot be
+
+
+@pytest.mark.parametrize("flag", ["--models-dir", "--logs-dir"])
+def test_unwritable_folder(flag: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    folders = ["--models-dir", str(tmp_path / "m"), "--logs-dir", str(tmp_path / "l")]
+    assert_refused(run("train.py", *folders, flag, str(tmp_path / "file")), flag, "cannot be written")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize(
+    ("settings", "env", "words"),
+    [
+        ('{"backend": "jax"}', {}, ["backend is 'jax'", "tensorflow"]),
+        ('{"image_data_format": "channels_first"}', {}, ["channels_first", "channels_last"]),
+        ('{"floatx": "float16"}', {}, ["float16", "float32"]),
+        ("{}", {"KERAS_BACKEND": "torch"}, ["'torch'", "KERAS_BACKEND"]),
+        ("[]", {}, ["keras.json", "JSON object"]),
+    ],
+)
+def test_keras_settings_that_do_not_suit(settings: str, env: dict[str, str], words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text(settings)
+    home = {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "", **env}
+    folders = ["--models-dir", str(tmp_path / "m"), "--logs-dir", str(tmp_path / "l")]
+    assert_refused(run("train.py", *folders, env=home), *words)
+
+
+def test_unsupported_python() -> None:
+    code = "import sys; sys.version_info = (3, 10, 0, 'final', 0); sys.argv = ['startup.py']; import runpy; "
+    assert_refused(
+        run("-c", code + "runpy.run_path('startup.py', run_name='__main__')"), "3.11, 3.12 or 3.13 is needed"
+    )
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "play.py"])
+def test_help_does_not_import_tensorflow(script: str) -> None:
+    result = run("-X", "importtime", script, "--help")
+    assert result.returncode == 0 and "--episodes" in result.stdout
+    assert "tensorflow" not in result.stderr
+
+
+@pytest.mark.parametrize("script", ["evaluate.py", "play.py"])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["required", "model"]),
+        (["x.model", "--episodes", "0"], ["--episodes", "at least 1"]),
+        (["x.model", "--seed", "-1"], ["--seed", "at least 0"]),
+        (["x.model", "--seed", "one"], ["--seed", "one"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_scripts_refuse(script: str, arguments: list[str], words: list[str]) -> None:
+    assert_refused(run(script, *arguments), *words)
+
+
+def test_play_refuses(tmp_path: Path) -> None:
+    assert_refused(run("play.py", "x.model", "--record", str(tmp_path / "out.mp4")), "out.mp4 must end in .gif")
+    (tmp_path / "file").write_text("in the way")
+    assert_refused(run("play.py", "x.model", "--record", str(tmp_path / "file" / "a.gif")), "--record")
+
+
+@pytest.mark.parametrize("script", ["evaluate.py", "play.py"])
+def test_missing_and_foreign_model(script: str, tmp_path: Path) -> None:
+    assert_refused(run(script, str(tmp_path / "x.model")), "there is no model file")
+    (tmp_path / "x.model").write_bytes(b"PK\3\4 nothing more")
+    assert_refused(run(script, str(tmp_path / "x.model")), "not a whole .model file")
+
+
+def test_flags_presets_and_json_agree() -> None:
+    assert parse_config([]) == Config()
+    config = parse_config(
+        ["--preset", "tutorial", "--batch-size", "32", "--no-double", "--env-args", "size=5", "food_moves=true"]
+    )
+    assert config == Config(
+        **{**PRESETS["tutorial"], "preset": "tutorial", "batch_size": 32, "env_args": {"size": 5, "food_moves": True}}
+    )
+    assert Config.from_json(config.to_json()) == config
+    assert all(isinstance(value, bool | int | float | str) for value in config.hparams().values())
+
+
+def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
+    """Train, interrupt, score, record: the user's way through, in another folder than the scripts'."""
+    script = str(ROOT / "train.py")
+    arguments = ["--env-args", "size=4", "--seed", "5", "--evaluate-every", "50", "--evaluate-episodes", "50"]
+    process = subprocess.Popen(
+        [sys.executable, script, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.glob("models/*best*.model")) and process.poll() is None:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in errors
+    assert "(interrupted)" in output and "tensorboard --logdir logs" in output and "python play.py models" in output
+
+    (model,) = tmp_path.glob("models/*best*.model")
+    moved = tmp_path / "elsewhere.model"
+    shutil.copy(model, moved)
+    scored = run(str(ROOT / "evaluate.py"), str(moved), "--episodes", "200", cwd=tmp_path)
+    assert scored.returncode == 0 and "200 greedy episodes" in scored.stdout and "won" in scored.stdout
+    played = run(
+        str(ROOT / "play.py"), str(moved), "--render", "ansi", "--fps", "1000", "--episodes", "2", cwd=tmp_path
+    )
+    assert played.returncode == 0 and played.stdout.count("episode ") == 2 and "P" in played.stdout
+    recorded = run(str(ROOT / "play.py"), str(moved), "--record", "out.gif", "--seed", "1", cwd=tmp_path)
+    assert recorded.returncode == 0 and (tmp_path / "out.gif").read_bytes().startswith(b"GIF89a")
+
+
+def test_ctrl_c_while_starting() -> None:
+    process = subprocess.Popen([sys.executable, "evaluate.py", "x.model"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    time.sleep(1.5)  # somewhere between the first import and TensorFlow's
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, 2) and "Traceback" not in errors  # 2: it had already missed the file

@@ -1,0 +1,264 @@
+"""The replay memory against a naive twin: a `collections.deque` of transitions, walked step by step."""
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from environments import final_observations, make_vector_env
+from replay_memory import Batch, ReplayMemory, Transition
+
+# The same examples every time: what fails on one machine fails on all.
+thorough = settings(max_examples=80, deadline=None, derandomize=True)
+
+
+class History(NamedTuple):
+    """What the lanes live through: for each vector step how it ends in each lane."""
+
+    lanes: int
+    maxlen: int
+    ends: list[list[str]]  # "-" goes on, "T" terminated, "X" truncated, "B" both
+    seed: int
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    lanes = draw(st.integers(1, 4))
+    maxlen = draw(st.integers(lanes, 6 * lanes))  # so 30 steps go round the ring four times or more
+    n_steps = draw(st.integers(1, 30))
+    step = st.lists(st.sampled_from("----TXB"), min_size=lanes, max_size=lanes)
+    return History(lanes, maxlen, draw(st.lists(step, min_size=n_steps, max_size=n_steps)), draw(st.integers(0, 9999)))
+
+
+def live(history: History) -> Iterator[tuple[ReplayMemory, deque[Transition]]]:
+    """Feed a memory and its twin the same steps, and give both after each. Every observation has its own number."""
+    lanes, maxlen, ends, seed = history
+    memory = ReplayMemory(maxlen, lanes, (2,), np.uint8)
+    twin: deque[Transition] = deque(maxlen=memory.maxlen)
+    generator = np.random.default_rng(seed)
+    numbers = itertools.count()
+
+    def new_observations() -> np.ndarray:
+        return np.array([[number := next(numbers), 255 - number] for _ in range(lanes)], np.uint8)
+
+    observations = new_observations()
+    for step in ends:
+        actions, rewards = generator.integers(9, size=lanes), generator.normal(size=lanes).astype(np.float32)
+        terminated, truncated = np.isin(step, ["T", "B"]), np.isin(step, ["X", "B"])
+        next_observations = new_observations()
+        given_arrays = [observations, actions, rewards, terminated, truncated, next_observations]
+        # Of an episode that ends in both ways the memory keeps that it terminated, which is all that targets need.
+        kept = [observations, actions, rewards, terminated, truncated & ~terminated, next_observations]
+        twin.extend(Transition(*[array[lane].copy() for array in kept]) for lane in range(lanes))
+        lent = [array.copy() for array in given_arrays]
+        memory.append(*lent)
+        for array in lent:
+            array[...] = 0  # the environment may use its arrays again
+        ended = (terminated | truncated)[:, None]
+        observations = np.where(ended, new_observations(), next_observations)
+        yield memory, twin
+
+
+def lived(history: History) -> tuple[ReplayMemory, deque[Transition]]:
+    return list(live(history))[-1]
+
+
+def assert_same(transition: Transition, expected: Transition) -> None:
+    assert transition.observation.tolist() == expected.observation.tolist()
+    assert transition.next_observation.tolist() == expected.next_observation.tolist()
+    assert transition.observation.dtype == transition.next_observation.dtype == expected.observation.dtype
+    assert transition[1:5] == expected[1:5]
+
+
+def assert_holds(memory: ReplayMemory, expected: Sequence[Transition]) -> None:
+    assert len(memory) == len(expected)
+    for index in range(-len(expected), len(expected)):
+        assert_same(memory[index], expected[index])
+
+
+def assert_batches_equal(batch: Batch, expected: Batch) -> None:
+    for array, expected_array in zip(batch, expected, strict=True):
+        np.testing.assert_array_equal(array, expected_array, strict=True)
+
+
+@thorough
+@given(histories())
+def test_is_a_deque_of_transitions(history: History) -> None:
+    for memory, twin in live(history):
+        assert_holds(memory, twin)
+        for index in (len(twin), -len(twin) - 1):
+            with pytest.raises(IndexError):
+                memory[index]
+        # A final observation goes when its transition does.
+        assert len(memory._final_observations) == sum(held.terminated or held.truncated for held in twin)
+
+
+def n_step(lane: list[Transition], n: int, discount: float) -> tuple[float, float, np.ndarray]:
+    """The return, discount and next observation of the first of these consecutive transitions, by walking them."""
+    total, power = 0.0, 1.0
+    for transition in lane[:n]:
+        total += power * transition.reward
+        power *= discount
+        if transition.terminated:
+            return total, 0.0, transition.next_observation
+        if transition.truncated:
+            break
+    return total, power, transition.next_observation
+
+
+@thorough
+@given(histories(), st.integers(1, 5), st.floats(0, 1))
+def test_samples_are_what_walking_the_episodes_gives(history: History, n: int, discount: float) -> None:
+    memory, twin = lived(history)
+    expected = {}
+    for index, held in enumerate(twin):
+        following = list(twin)[index :: history.lanes]  # the same lane's
+        expected[tuple(held.observation)] = (held.action, *n_step(following, n, discount))
+    sampled = memory.sample(50, n, discount, np.random.default_rng(history.seed))
+    for batch in (sampled, memory._gather(np.arange(len(twin)), n, discount)):
+        rows = [expected[tuple(observation)] for observation in batch.observations]  # which one it is, it says
+        actions, returns, discounts, next_observations = zip(*rows, strict=True)
+        np.testing.assert_array_equal(batch.actions, np.array(actions, np.int32), strict=True)
+        np.testing.assert_allclose(batch.returns, np.array(returns, np.float32), rtol=1e-5, atol=1e-5, strict=True)
+        np.testing.assert_allclose(batch.discounts, np.array(discounts, np.float32), rtol=1e-5, atol=1e-9, strict=True)
+        np.testing.assert_array_equal(batch.next_observations, np.array(next_observations), strict=True)
+        assert batch.observations.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("end", "returns", "discounts", "next_observations"),
+    [
+        # From step 0: 1 + 0.5 * 2 + 0.25 * 4 = 3 and discount 0.5^3. Steps 1 and 2 are cut at the memory's newest end:
+        # 2 + 0.5 * 4 = 4 with 0.5^2, and 4 with 0.5.
+        ("-", [3, 4, 4], [0.125, 0.25, 0.5], [13, 13, 13]),
+        # Step 1 ends the episode: 1 + 0.5 * 2 = 2 from step 0, 2 from step 1. Terminated, nothing is worth anything
+        # after it; truncated, its final observation (12, not the reset's 22) is, two steps and one step later.
+        ("T", [2, 2, 4], [0, 0, 0.5], [12, 12, 13]),
+        ("X", [2, 2, 4], [0.25, 0.5, 0.5], [12, 12, 13]),
+        ("B", [2, 2, 4], [0, 0, 0.5], [12, 12, 13]),
+    ],
+)
+def test_three_steps_by_hand(
+    end: str, returns: list[float], discounts: list[float], next_observations: list[int]
+) -> None:
+    memory = ReplayMemory(5, 1, (), np.int64)
+    for step, (reward, ends) in enumerate(zip([1.0, 2.0, 4.0], ["-", end, "-"], strict=True)):
+        observation = 22 if step == 2 and end != "-" else 10 + step
+        terminated, truncated = np.array([ends in "TB"]), np.array([ends in "XB"])
+        next_observation = np.array([11 + step])
+        memory.append(
+            np.array([observation]), np.array([step]), np.array([reward]), terminated, truncated, next_observation
+        )
+    batch = memory._gather(np.arange(3), 3, 0.5)
+    assert batch.returns.tolist() == returns
+    assert batch.discounts.tolist() == discounts
+    assert batch.next_observations.tolist() == next_observations
+    assert batch.actions.tolist() == [0, 1, 2]
+
+
+def test_sampling_is_uniform_over_what_is_held_and_reproducible() -> None:
+    memory, twin = lived(History(2, 20, [["-", "-"]] * 17, 0))  # 34 transitions, of which the last 20 are held
+    batch = memory.sample(40_000, 3, 0.9, np.random.default_rng(0))
+    numbers, counts = np.unique(batch.observations[:, 0], return_counts=True)
+    assert set(numbers) == {held.observation[0] for held in twin}
+    # Chi-square of 20 outcomes, expected 2,000 times each: 51 is its 99.99th percentile for 19 degrees of freedom.
+    assert ((counts - 2000) ** 2 / 2000).sum() < 51
+    assert_batches_equal(batch, memory.sample(40_000, 3, 0.9, np.random.default_rng(0)))
+    other = memory.sample(40_000, 3, 0.9, np.random.default_rng(1))
+    assert (batch.observations != other.observations).any()
+
+
+def test_empty_memory_has_nothing_to_give() -> None:
+    memory = ReplayMemory(4, 2, (2,), np.uint8)
+    assert len(memory) == 0
+    with pytest.raises(ValueError, match="empty"):
+        memory.sample(1, 1, 0.9, np.random.default_rng(0))
+    with pytest.raises(IndexError):
+        memory[0]
+
+
+def test_maxlen_is_rounded_down_to_whole_vector_steps() -> None:
+    assert [ReplayMemory(maxlen, 4, (), np.int64).maxlen for maxlen in (4, 7, 8, 11)] == [4, 4, 8, 8]
+    for maxlen, lanes in ((3, 4), (0, 1), (5, 0)):
+        with pytest.raises(ValueError, match=f"memory of {maxlen} transitions cannot hold a step of {lanes} lanes"):
+            ReplayMemory(maxlen, lanes, (), np.int64)
+
+
+def test_every_observation_is_stored_once() -> None:
+    memory = ReplayMemory(1000, 4, (10, 10, 3), np.uint8)
+    assert memory._observations.nbytes == (1000 // 4 + 1) * 4 * 300
+    # All the rest, of actions, rewards and flags: 4 + 4 + 1 + 1 bytes a transition.
+    arrays = [array for array in vars(memory).values() if isinstance(array, np.ndarray)]
+    assert sum(array.nbytes for array in arrays) == (1000 // 4 + 1) * 4 * (300 + 10)
+
+
+def test_final_observations_do_not_pile_up() -> None:
+    for _, (memory, twin) in zip(range(60), live(History(2, 6, [["T", "X"]] * 60, 0)), strict=True):
+        assert len(memory._final_observations) == len(twin) <= 6
+
+
+@thorough
+@given(histories(), st.integers(0, 9999))
+def test_restored_memory_holds_the_same_and_goes_on_the_same(history: History, seed: int) -> None:
+    middle = len(history.ends) // 2
+    held: list[Transition] = []
+    later: list[list[np.ndarray]] = []
+    for step, (memory, twin) in enumerate(live(history)):
+        if step == middle:
+            state, held = memory.get_state(), list(twin)
+        elif step > middle:  # the memory goes on, which must leave the state as it was
+            later.append([np.array(column) for column in zip(*list(twin)[-history.lanes :], strict=True)])
+    # Restored over another life, whose final observations must be forgotten.
+    restored, _ = lived(History(history.lanes, history.maxlen, [["T"] * history.lanes] * 9, seed))
+    restored.set_state(state)
+    assert_holds(restored, held)
+    for vector_step in later:
+        restored.append(*vector_step)
+    assert_holds(restored, twin)
+    assert len(restored._final_observations) == len(memory._final_observations)
+    assert_batches_equal(*[each.sample(20, 3, 0.9, np.random.default_rng(seed)) for each in (restored, memory)])
+
+
+@pytest.mark.parametrize(("maxlen", "lanes", "shape"), [(12, 2, (3,)), (8, 4, (3,)), (8, 2, (2,)), (8, 2, (3, 1))])
+def test_state_of_another_size_is_refused(maxlen: int, lanes: int, shape: tuple[int, ...]) -> None:
+    state = ReplayMemory(8, 2, (3,), np.uint8).get_state()
+    ReplayMemory(9, 2, (3,), np.uint8).set_state(state)  # 9 are 8 in steps of 2 lanes
+    with pytest.raises(ValueError, match="in the state"):
+        ReplayMemory(maxlen, lanes, shape, np.uint8).set_state(state)
+
+
+def test_holds_the_true_final_observations_of_cartpole() -> None:
+    # A limit of 20 steps, so that both kinds of end are common: random play lasts 22 steps on average.
+    lanes, steps = 8, 200
+    env_args: dict[str, Any] = {"max_episode_steps": 20}
+    actions = np.random.default_rng(0).integers(2, size=(steps, lanes))
+    memory = ReplayMemory(lanes * steps, lanes, (4,), np.float32)
+    vector = make_vector_env("CartPole-v1", env_args, lanes)
+    observations, _ = vector.reset(seed=3)
+    for row in actions:
+        next_observations, rewards, terminated, truncated, infos = vector.step(row)
+        memory.append(observations, row, rewards, terminated, truncated, final_observations(next_observations, infos))
+        observations = next_observations
+    ends = []
+    for lane in range(lanes):
+        single: Any = gym.make("CartPole-v1", **env_args)
+        observation, _ = single.reset(seed=3 + lane)
+        for step in range(steps):
+            held, action = memory[step * lanes + lane], int(actions[step, lane])
+            next_observation, reward, fell, timed_out, _ = single.step(action)
+            assert_same(held, Transition(observation, action, reward, fell, timed_out and not fell, next_observation))
+            x, _, theta, _ = held.next_observation
+            # CartPole's documented bounds; a new episode starts within 0.05 of the middle.
+            assert fell == (abs(theta) > np.radians(12) or abs(x) > 2.4)
+            if fell or timed_out:
+                ends.append(fell)
+                next_observation, _ = single.reset()
+                assert (next_observation != held.next_observation).any()
+            observation = next_observation
+    assert ends.count(True) > 20 and ends.count(False) > 20
