@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from config import Config
@@ -22,6 +24,15 @@ class UpdateStats(NamedTuple):
     q_max: float
 
 
+class Symmetry(Protocol):
+    """A change of view: maps observations (n, ...) to their looks from there, action a to `actions[a]`."""
+
+    @property
+    def observations(self) -> Callable[[np.ndarray], np.ndarray]: ...  # noqa: D102
+    @property
+    def actions(self) -> np.ndarray: ...  # noqa: D102
+
+
 class DQNAgent:
     """Deep Q-learning (Mnih et al. 2015) with an online and a target network and a replay memory.
 
@@ -30,6 +41,8 @@ class DQNAgent:
         action_space: of one lane.
         config: settings; `config.lanes` transitions are remembered at a time. Seeds Keras's global generator, from
             which weights and dropout are drawn, as well as the agent's own.
+        symmetries: changes of view under which the environment is the same (Blob has eight). A random one is
+            applied to every batch, so that what is learned in one view is learned in all.
 
     Attributes:
         online: the model that acts and learns, compiled with its optimizer.
@@ -42,8 +55,15 @@ class DQNAgent:
         InputError: no network fits the observations.
     """
 
-    def __init__(self, observation_space: gym.Space, action_space: gym.Space, config: Config) -> None:
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: Config,
+        symmetries: Sequence[Symmetry] = (),
+    ) -> None:
         self.config = config
+        self._symmetries = symmetries if config.symmetries else ()
         shape = observation_space.shape or ()
         self.n_actions, self._first_action = int(action_space.n), int(action_space.start)  # type: ignore[attr-defined]
         if config.seed is not None:
@@ -89,12 +109,12 @@ class DQNAgent:
 
     def remember(
         self,
-        observations: np.ndarray,
-        actions: np.ndarray,
-        rewards: np.ndarray,
-        terminated: np.ndarray,
-        truncated: np.ndarray,
-        next_observations: np.ndarray,
+        observations: npt.ArrayLike,
+        actions: npt.ArrayLike,
+        rewards: npt.ArrayLike,
+        terminated: npt.ArrayLike,
+        truncated: npt.ArrayLike,
+        next_observations: npt.ArrayLike,
     ) -> None:
         """Store one step of every lane; see `ReplayMemory.append`. Counts steps and the episodes that ended."""
         actions = np.asarray(actions) - self._first_action
@@ -122,6 +142,13 @@ class DQNAgent:
         """
         config = self.config
         batch = self.memory.sample(config.batch_size, config.n_step, config.discount, self._generator)
+        if self._symmetries:
+            view = self._symmetries[self._generator.integers(len(self._symmetries))]
+            batch = batch._replace(
+                observations=view.observations(batch.observations),
+                actions=view.actions[batch.actions],
+                next_observations=view.observations(batch.next_observations),
+            )
         stats = UpdateStats(*self._update(*batch).numpy().tolist())
         self.updates += 1
         if config.target_update == "soft":
@@ -139,7 +166,7 @@ class DQNAgent:
             q_values = self.online(observations, training=True)
             # The loss is on the action taken alone: nothing is known of the others.
             taken = tf.gather(q_values, actions, batch_dims=1)
-            loss = td_loss(targets, taken, self.config.loss)
+            loss = td_loss(targets, taken, self.config.loss, self.config.huber_delta)
         variables = self.online.trainable_variables
         gradients = tape.gradient(loss, variables)
         if self.config.gradient_clip:
@@ -191,13 +218,13 @@ class DQNAgent:
         return [*self.online.variables, *self.target.variables, *self.online.optimizer.variables]
 
 
-def td_loss(targets: tf.Tensor, predictions: tf.Tensor, loss: str) -> tf.Tensor:
+def td_loss(targets: tf.Tensor, predictions: tf.Tensor, loss: str, delta: float) -> tf.Tensor:
     """Mean loss of the TD errors `targets - predictions`, both float32 (batch,).
 
-    "mse" is the mean of the squares. "huber" is half the square up to an error of 1 and grows linearly beyond (Huber
-    1964), so that no single error moves the network far.
+    "mse" is the mean of the squares. "huber" is half the square up to an error of `delta` and grows linearly beyond
+    (Huber 1964), so that no single error moves the network far.
     """
     if loss == "mse":
         return tf.reduce_mean(tf.square(targets - predictions))
     size = tf.abs(targets - predictions)
-    return tf.reduce_mean(tf.where(size <= 1, 0.5 * tf.square(size), size - 0.5))
+    return tf.reduce_mean(tf.where(size <= delta, 0.5 * tf.square(size), delta * (size - 0.5 * delta)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -19,6 +21,21 @@ COLOURS = np.array([(255, 175, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
 LETTERS = "PFE"
 OBSERVATIONS = ("image", "offsets", "cells")
 WINDOW_PIXELS = 300
+
+
+Turn = tuple[bool, ...]  # mirror at the diagonal, flip x, flip y
+
+
+class Symmetry(NamedTuple):
+    """A change of view under which an environment is the same.
+
+    Attributes:
+        observations: maps observations (n, ...) to what they look like from there.
+        actions: int64 (n_actions,); action a looks like `actions[a]` from there.
+    """
+
+    observations: Callable[[np.ndarray], np.ndarray]
+    actions: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -132,6 +149,36 @@ class BlobRules:
             return (positions[:, PLAYER, None] - positions[:, FOOD:]).reshape(-1, 4)
         return positions[:, :, 0] * self.size + positions[:, :, 1]
 
+    def symmetries(self) -> list[Symmetry]:
+        """The eight of the square: playing a mirrored or turned board with the moves turned alike changes nothing."""
+        return [
+            Symmetry(functools.partial(self._turn, turn=turn), _turned_moves(turn))
+            for turn in itertools.product((False, True), repeat=3)
+        ]
+
+    def _turn(self, observations: np.ndarray, turn: Turn) -> np.ndarray:
+        transpose, flip_x, flip_y = turn
+        if self.observation == "image":
+            images = observations.transpose(0, 2, 1, 3) if transpose else observations
+            return images[:, :: -1 if flip_x else 1, :: -1 if flip_y else 1]
+        if self.observation == "offsets":
+            return _turned(observations.reshape(-1, 2, 2), turn).reshape(-1, 4)
+        # Turned about the board's middle, in half cells so that the numbers stay whole.
+        doubled = 2 * np.stack(np.divmod(observations, self.size), axis=2) - (self.size - 1)
+        return (_turned(doubled, turn) + self.size - 1) // 2 @ np.array([self.size, 1])
+
+
+def _turned(vectors: np.ndarray, turn: Turn) -> np.ndarray:
+    """Vectors (..., 2) mirrored at the diagonal, in x and in y, as `turn` says."""
+    transpose, flip_x, flip_y = turn
+    vectors = vectors[..., ::-1] if transpose else vectors
+    return vectors * [-1 if flip_x else 1, -1 if flip_y else 1]
+
+
+def _turned_moves(turn: Turn) -> np.ndarray:
+    """int64 (9,): the index of each turned move."""
+    return (_turned(MOVES, turn)[:, None] == MOVES).all(axis=2).argmax(axis=1)
+
 
 class BlobEnv(gym.Env):
     """One board of Blob, registered as `Blob-v0`.
@@ -178,6 +225,7 @@ class BlobEnv(gym.Env):
         self.render_mode = render_mode
         self.observation_space = self.rules.observation_space()
         self.action_space = Discrete(len(MOVES))
+        self.symmetries = self.rules.symmetries()
         self._positions = np.zeros((1, 3, 2), np.int64)
         self._window: Any = None
 
@@ -264,6 +312,7 @@ class BlobVectorEnv(VectorEnv):
         self.single_action_space = Discrete(len(MOVES))
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        self.symmetries = self.rules.symmetries()
         self._generators: list[np.random.Generator] = []
 
     def reset(

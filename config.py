@@ -55,7 +55,9 @@ class Config:
     n_step: int = _setting(3, "rewards summed before the target bootstraps", at_least=1)
     double: bool = _setting(True, "double DQN: the online network picks the next action, the target network values it")
     loss: str = _setting("huber", "loss of the TD error", choices=("huber", "mse"))
+    huber_delta: float = _setting(25.0, "TD error beyond which the Huber loss grows linearly", above=0)
     gradient_clip: float = _setting(0.0, "largest global norm of the gradient; 0 does not clip", at_least=0)
+    symmetries: bool = _setting(True, "learn in all views under which the environment says it is the same")
     batch_size: int = _setting(128, "transitions in an update", at_least=1)
     memory_size: int = _setting(100_000, "transitions in the replay memory", at_least=1)
     learn_start: int = _setting(1_000, "transitions in the memory before the first update", at_least=1)
@@ -125,6 +127,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "memory_size": 50_000,
         "learn_every": 1,
+        "symmetries": False,
         "target_every": 5,
     },
 }

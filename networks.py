@@ -14,6 +14,7 @@ from keras import layers, ops
 from startup import InputError
 
 LARGEST_GRID = 64  # a side above it is a screen, not a board
+HEADS, SHARPNESS = 2, 10.0  # of the grid network's attention
 
 
 def observation_dtype(space: gym.Space) -> np.dtype:
@@ -52,7 +53,7 @@ def build_q_network(observation_space: gym.Space, n_actions: int, network: str =
         elif max(pixels.shape[1:3]) > LARGEST_GRID:
             features = _nature(pixels)
         else:
-            features = _dense(_glimpse(pixels), 128)
+            features = _dense(_grid(pixels), 256)
     q_values = layers.Dense(n_actions, name="q_values")(features)
     return keras.Model(inputs, q_values, name="q_network")
 
@@ -77,24 +78,26 @@ def _one_hot(inputs: keras.KerasTensor, space: Discrete | MultiDiscrete) -> kera
     return ops.concatenate([ops.one_hot(inputs[:, i] - starts[i], sizes[i]) for i in range(len(sizes))], axis=1)
 
 
-def _glimpse(pixels: keras.KerasTensor) -> keras.KerasTensor:
-    """See the whole board from the cell that matters.
+def _grid(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    """A board, as it is and as it looks from the cells that matter.
 
-    A 1x1 convolution scores every cell and a softmax turns the scores into attention, which learns to sit on the
-    player. The board is then shifted so that the attended cell lies in the middle: everything else appears at its
-    offset from the player, wherever both are. A dense layer on this view computes what a convolution with a
-    (2h-1) x (2w-1) kernel would at the attended cell, without computing it at all the others.
+    What to do depends on where things lie relative to the player, and a dense layer on pixels would have to learn that
+    anew for every cell. So a 1x1 convolution scores every cell for each of two heads, and a softmax over the board
+    turns the scores into attention, which learns to sit on the player, say. Row sums and column sums of the board are
+    then shifted so that the attended row and column lie in the middle: everything appears at its offset from there.
 
-    From (batch, h, w, c) to (batch, (2h-1) * (2w-1) * c + h + w): the view and the attended row and column.
+    From (batch, h, w, c) to (batch, features).
     """
     height, width, _ = pixels.shape[1:]
-    scores = layers.Conv2D(1, 1, name="attention_scores")(pixels)
-    attention = layers.Softmax(axis=(1, 2), name="attention")(scores)
-    rows, columns = ops.sum(attention, axis=(2, 3)), ops.sum(attention, axis=(1, 3))
-    # Attention on one cell is the product of its row's and its column's, so the shift goes axis by axis.
-    view = ops.einsum("bi,idn,bnmc->bdmc", rows, _shifts(height), pixels)
-    view = ops.einsum("bj,jem,bdmc->bdec", columns, _shifts(width), view)
-    return layers.Concatenate()([layers.Flatten()(view), rows, columns])
+    # Orthogonal kernels start the heads on different colours; the factor lets them settle on one cell soon.
+    scores = layers.Conv2D(HEADS, 1, kernel_initializer="orthogonal", name="scores")(pixels)
+    attention = layers.Softmax(axis=(1, 2), name="attention")(scores * SHARPNESS)
+    features = [layers.Flatten()(pixels)]
+    for n, other_axis in ((height, 2), (width, 1)):
+        attended, lines = ops.sum(attention, axis=other_axis), ops.sum(pixels, axis=other_axis)
+        shifted = ops.einsum("bik,idn,bnc->bkdc", attended, _shifts(n), lines)
+        features += [layers.Flatten()(attended), layers.Flatten()(shifted)]
+    return layers.Concatenate()(features)
 
 
 def _shifts(n: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 
 class Transition(NamedTuple):
@@ -55,7 +56,7 @@ class ReplayMemory:
         ValueError: `maxlen` is smaller than `lanes`.
     """
 
-    def __init__(self, maxlen: int, lanes: int, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> None:
+    def __init__(self, maxlen: int, lanes: int, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         if not 1 <= lanes <= maxlen:
             raise ValueError(f"a memory of {maxlen} transitions cannot hold a step of {lanes} lanes")
         self.lanes = lanes
@@ -72,12 +73,12 @@ class ReplayMemory:
 
     def append(
         self,
-        observations: np.ndarray,
-        actions: np.ndarray,
-        rewards: np.ndarray,
-        terminated: np.ndarray,
-        truncated: np.ndarray,
-        next_observations: np.ndarray,
+        observations: npt.ArrayLike,
+        actions: npt.ArrayLike,
+        rewards: npt.ArrayLike,
+        terminated: npt.ArrayLike,
+        truncated: npt.ArrayLike,
+        next_observations: npt.ArrayLike,
     ) -> None:
         """Add one step of every lane.
 

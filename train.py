@@ -49,7 +49,7 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     if config.seed is None:
         config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
     envs = make_vector_env(config.env, config.env_args, config.lanes)
-    agent = DQNAgent(envs.single_observation_space, envs.single_action_space, config)
+    agent = DQNAgent(envs.single_observation_space, envs.single_action_space, config, getattr(envs, "symmetries", ()))
     run = Run(agent)
     run.begin([EpisodeTensorBoard(run.log_dir, config), *callbacks])
 

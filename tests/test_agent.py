@@ -1,6 +1,7 @@
 """The agent's numbers, worked out by hand: targets, losses, gradients, target copies, epsilon."""
 
 import dataclasses
+from typing import Any
 
 import gymnasium as gym
 import keras
@@ -14,10 +15,20 @@ from replay_memory import Batch
 
 FEATURES = gym.spaces.Box(-10, 10, (2,), np.float32)
 ACTIONS = gym.spaces.Discrete(2)
-SMALL = Config(seed=0, lanes=1, memory_size=100, learn_start=1, learn_every=1, batch_size=4, discount=0.5, n_step=1)
+SMALL = Config(
+    seed=0,
+    lanes=1,
+    memory_size=100,
+    learn_start=1,
+    learn_every=1,
+    batch_size=4,
+    discount=0.5,
+    n_step=1,
+    huber_delta=1.0,
+)
 
 
-def linear_agent(online: list[list[float]], target: list[list[float]], **settings: object) -> DQNAgent:
+def linear_agent(online: list[list[float]], target: list[list[float]], **settings: Any) -> DQNAgent:
     """An agent whose networks are Q(s, a) = sum_i s_i * weights[i][a]."""
     agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, **settings))
     for name, weights in (("online", online), ("target", target)):
@@ -101,10 +112,12 @@ def test_update_reports_mean_loss_and_q_values() -> None:
 
 
 def test_td_loss_by_hand() -> None:
-    # Errors 0.5, 1, -3. Squares 0.25, 1, 9. Huber 0.125, 0.5, 3 - 0.5 = 2.5.
+    # Errors 0.5, 1, -3. Squares 0.25, 1, 9. Huber with delta 1: 0.125, 0.5, 3 - 0.5 = 2.5; with delta 2: 0.125, 0.5,
+    # 2 * (3 - 1) = 4.
     targets, predictions = tf.constant([1.5, 2.0, 0.0]), tf.constant([1.0, 1.0, 3.0])
-    assert td_loss(targets, predictions, "mse").numpy() == pytest.approx(10.25 / 3)
-    assert td_loss(targets, predictions, "huber").numpy() == pytest.approx(3.125 / 3)
+    assert td_loss(targets, predictions, "mse", 1.0).numpy() == pytest.approx(10.25 / 3)
+    assert td_loss(targets, predictions, "huber", 1.0).numpy() == pytest.approx(3.125 / 3)
+    assert td_loss(targets, predictions, "huber", 2.0).numpy() == pytest.approx(4.625 / 3)
 
 
 @pytest.mark.parametrize("double", [False, True])
@@ -252,7 +265,7 @@ def test_actions_of_a_space_that_does_not_start_at_0_are_stored_from_0() -> None
 def test_state_round_trip_continues_identically() -> None:
     config = dataclasses.replace(SMALL, lanes=2)
 
-    def go_on(agent: DQNAgent, steps: int) -> list[object]:
+    def go_on(agent: DQNAgent, steps: int) -> list[Any]:
         generator, trace = np.random.default_rng(3), []
         for _ in range(steps):
             observations = generator.normal(size=(2, 2)).astype(np.float32)
@@ -279,3 +292,28 @@ def test_update_is_traced_once_for_all_batch_sizes() -> None:
     for size in (1, 7, 64):
         agent._update(*agent.memory.sample(size, 1, 0.9, np.random.default_rng(0)))
     assert agent._update.experimental_get_tracing_count() == 1
+
+
+def test_a_symmetry_turns_observations_and_actions_of_the_batch() -> None:
+    """Under a swap of the two features, which swaps the two actions, the update sees the swapped batch."""
+
+    class Swap:
+        actions = np.array([1, 0], np.int32)
+
+        @staticmethod
+        def observations(observations: np.ndarray) -> np.ndarray:
+            return observations[:, ::-1]
+
+    agent = DQNAgent(FEATURES, ACTIONS, SMALL, [Swap()])
+    observation, next_observation = np.array([[1, 2]], np.float32), np.array([[3, 4]], np.float32)
+    no = np.zeros(1, bool)
+    agent.remember(observation, [0], [1.0], no, no, next_observation)
+    seen = []
+    agent._update = lambda *batch: seen.append(batch) or tf.zeros(3)
+    agent.update()
+    observations, actions, returns, discounts, next_observations = seen[0]
+    np.testing.assert_array_equal(observations, [[2, 1]] * 4)
+    np.testing.assert_array_equal(next_observations, [[4, 3]] * 4)
+    np.testing.assert_array_equal(actions, [1] * 4)
+    np.testing.assert_array_equal(returns, [1.0] * 4)
+    np.testing.assert_array_equal(discounts, [0.5] * 4)

@@ -105,7 +105,7 @@ def test_vector_environment_returns_what_gymnasium_sync_vector_env_returns(lanes
     assert (ours.observation_space, ours.action_space) == (theirs.observation_space, theirs.action_space)
     assert data_equivalence(ours.reset(seed=7), theirs.reset(seed=7), exact=True)
     generator, episodes = np.random.default_rng(1), 0
-    while episodes < 1000:
+    while episodes < 200 * lanes:
         actions = generator.integers(9, size=lanes)
         our_step, their_step = ours.step(actions), theirs.step(actions)
         for our_part, their_part in zip(our_step, their_step, strict=True):

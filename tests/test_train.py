@@ -21,6 +21,7 @@ import train as train_module
 from agent import DQNAgent
 from config import Config
 from model_file import load_network, make_saved_env, read_saved_agent
+from run import Run
 from startup import InputError
 from train import train
 
@@ -40,6 +41,11 @@ def read_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
                 (p.step, float(np.frombuffer(p.tensor_proto.tensor_content, np.float32)[0])) for p in points
             ]
     return scalars
+
+
+def best_of(run: Run) -> Path:
+    assert run.best is not None
+    return run.best
 
 
 class Recorder(keras.callbacks.Callback):
@@ -81,7 +87,7 @@ def test_event_file_holds_the_settings(small_config: MakeConfig) -> None:
     assert set(hparams) == {field.name for field in dataclasses.fields(Config)}
 
 
-class OneStepEnv(gym.Env):
+class KnownEnv(gym.Env):
     """Episodes of known lengths and rewards: episode k has k % 3 + 1 steps with a reward of k each."""
 
     observation_space = gym.spaces.Box(0, 1000, (1,), np.float32)
@@ -101,7 +107,7 @@ class OneStepEnv(gym.Env):
         return np.array([self.episode], np.float32), float(self.episode), self.left == 0, False, {}
 
 
-gym.register("Known-v0", OneStepEnv)
+gym.register("Known-v0", f"{__name__}:KnownEnv")
 
 
 def test_window_numbers_by_hand(small_config: MakeConfig) -> None:
@@ -141,24 +147,24 @@ def test_another_seed_another_run(small_config: MakeConfig) -> None:
 def test_a_seed_is_drawn_and_recorded(small_config: MakeConfig) -> None:
     run = train(small_config(episodes=20, seed=None))
     assert run.best is not None and f"seed{run.config.seed}" in run.best.name
-    saved = read_saved_agent(run.best)
+    saved = read_saved_agent(best_of(run))
     assert saved.config.seed == run.config.seed is not None
 
 
 def test_models_are_named_by_their_scores_and_only_the_best_is_kept(small_config: MakeConfig) -> None:
     run = train(small_config())
-    files = sorted(Path(run.config.models_dir).iterdir())
-    assert files == sorted([run.best, run.last])
-    saved = read_saved_agent(run.best)
+    files = list(Path(run.config.models_dir).iterdir())
+    assert set(files) == {run.best, run.last}
+    saved = read_saved_agent(best_of(run))
     scores = saved.scores
-    assert f"__best__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min.model" in run.best.name
+    assert f"__best__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min.model" in best_of(run).name
 
 
 def test_two_runs_of_one_second_take_two_folders(small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "strftime", lambda _: "20260101-000000")
     first, second = train(small_config(episodes=20)), train(small_config(episodes=20))
     assert first.log_dir != second.log_dir
-    assert first.best != second.best and first.best.exists()
+    assert first.best != second.best and best_of(first).exists()
 
 
 def test_stock_callbacks(small_config: MakeConfig, tmp_path: Path) -> None:
@@ -200,7 +206,7 @@ def test_ctrl_c_saves_and_flushes(small_config: MakeConfig) -> None:
     before = signal.getsignal(signal.SIGINT)
     run = train(small_config(episodes=100_000), [PressCtrlC()])
     assert run.interrupted
-    assert run.best.exists() and run.last.exists()
+    assert best_of(run).exists() and run.last and run.last.exists()
     assert [step for step, _ in read_scalars(run.log_dir)["reward_avg"]][:2] == [20, 40]
     assert signal.getsignal(signal.SIGINT) == before
     assert "(interrupted)" in run.summary()
@@ -226,7 +232,7 @@ def test_the_stored_next_observation_is_the_final_one(
     """In the memory of a real run, every won or lost episode's next image lacks one piece: the player stands on it."""
     run = train(small_config(env_args={"size": 3}))
     memory = run.agent.memory
-    ends = [transition for transition in memory if transition.terminated]
+    ends = [transition for transition in map(memory.__getitem__, range(len(memory))) if transition.terminated]
     assert len(ends) >= 60
     for transition in ends:
         assert (transition.next_observation.any(axis=2)).sum() == 2
@@ -238,7 +244,8 @@ def test_agent_learns_the_optimum_of_a_tiny_board(small_config: MakeConfig) -> N
     config = small_config(episodes=3000, lanes=16, batch_size=64, epsilon_decay=0.998, aggregate_every=50)
     config = dataclasses.replace(config, evaluate_every=500, evaluate_episodes=500, learn_every=8)
     run = train(config)
-    model = load_network(run.best, make_saved_env(run.best, read_saved_agent(run.best)))
+    best = best_of(run)
+    model = load_network(best, make_saved_env(best, read_saved_agent(best)))
     optimum, reached = tiny_board_returns(4, lambda boards: model(boards).numpy())
     assert reached >= optimum - 0.05, f"mean return {reached:.3f} of {optimum:.3f} over all starts"
 
@@ -305,7 +312,7 @@ def test_agent_in_a_users_own_loop() -> None:
     for _ in range(200):
         action = agent.act(observation[None], agent.epsilon)[0]
         next_observation, reward, terminated, truncated, _ = env.step(action)
-        agent.remember([observation], [action], [reward], [terminated], [truncated], [next_observation])
+        agent.remember([observation], [action], [float(reward)], [terminated], [truncated], [next_observation])
         agent.learn()
         observation = env.reset()[0] if terminated or truncated else next_observation
     # An update every 8 steps from 100 on: at 104, 112, ..., 200.
