@@ -143,7 +143,7 @@ class DQNAgent:
         config = self.config
         batch = self.memory.sample(config.batch_size, config.n_step, config.discount, self._generator)
         if self._symmetries:
-            view = self._symmetries[self._generator.integers(len(self._symmetries))]
+            view = self._symmetries[int(self._generator.integers(len(self._symmetries)))]
             batch = batch._replace(
                 observations=view.observations(batch.observations),
                 actions=view.actions[batch.actions],

@@ -51,6 +51,9 @@ class Config:
         choices=("auto", "tutorial"),
     )
     learning_rate: float = _setting(1e-3, "Adam's step size", above=0)
+    learning_rate_schedule: str = _setting(
+        "linear", "whether the rate falls linearly to 0 over the run's windows", choices=("constant", "linear")
+    )
     discount: float = _setting(0.9, "worth of a reward one step later", at_least=0, at_most=1)
     n_step: int = _setting(3, "rewards summed before the target bootstraps", at_least=1)
     double: bool = _setting(True, "double DQN: the online network picks the next action, the target network values it")
@@ -120,6 +123,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tutorial": {
         "lanes": 1,
         "network": "tutorial",
+        "learning_rate_schedule": "constant",
         "discount": 0.99,
         "n_step": 1,
         "double": False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import secrets
 import sys
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     envs = make_vector_env(config.env, config.env_args, config.lanes)
     agent = DQNAgent(envs.single_observation_space, envs.single_action_space, config, getattr(envs, "symmetries", ()))
     run = Run(agent)
-    run.begin([EpisodeTensorBoard(run.log_dir, config), *callbacks])
+    run.begin([EpisodeTensorBoard(run.log_dir, config), *learning_rate_callbacks(config), *callbacks])
 
     # Drawn from the run's seed rather than equal to it: lane i is seeded with seed + i, so neighbouring runs would
     # share lanes.
@@ -83,6 +84,15 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
         run.end(episodes, updates)
     envs.close()
     return run
+
+
+def learning_rate_callbacks(config: Config) -> list[keras.callbacks.Callback]:
+    """Keras's own scheduler over windows, its own schedule inside; none for a constant rate."""
+    if config.learning_rate_schedule == "constant":
+        return []
+    windows = math.ceil(config.episodes / config.aggregate_every)
+    falling = keras.optimizers.schedules.PolynomialDecay(config.learning_rate, windows, end_learning_rate=0.0)
+    return [keras.callbacks.LearningRateScheduler(lambda window: float(falling(window)))]
 
 
 def main() -> None:

@@ -308,10 +308,15 @@ def test_a_symmetry_turns_observations_and_actions_of_the_batch() -> None:
     observation, next_observation = np.array([[1, 2]], np.float32), np.array([[3, 4]], np.float32)
     no = np.zeros(1, bool)
     agent.remember(observation, [0], [1.0], no, no, next_observation)
-    seen = []
-    agent._update = lambda *batch: seen.append(batch) or tf.zeros(3)
+    seen: list[np.ndarray] = []
+
+    def update(*batch: np.ndarray) -> tf.Tensor:
+        seen.extend(batch)
+        return tf.zeros(3)
+
+    agent._update = update
     agent.update()
-    observations, actions, returns, discounts, next_observations = seen[0]
+    observations, actions, returns, discounts, next_observations = seen
     np.testing.assert_array_equal(observations, [[2, 1]] * 4)
     np.testing.assert_array_equal(next_observations, [[4, 3]] * 4)
     np.testing.assert_array_equal(actions, [1] * 4)
