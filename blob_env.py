@@ -305,6 +305,8 @@ class BlobVectorEnv(VectorEnv):
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
 
     def __init__(self, num_envs: int = 1, max_episode_steps: int | None = 200, **options: Any) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         self.rules = BlobRules(**options)
         self.num_envs = num_envs
         self.max_episode_steps = max_episode_steps
@@ -341,7 +343,9 @@ class BlobVectorEnv(VectorEnv):
             truncated = self._steps >= self.max_episode_steps
         ended = terminated | truncated
         observations = self.rules.observe(self._positions)
-        infos: dict[str, Any] = {"is_success": won & ~ended, "_is_success": ~ended}
+        infos: dict[str, Any] = {}
+        if not ended.all():
+            infos |= {"is_success": won & ~ended, "_is_success": ~ended}
         if ended.any():
             lanes = np.flatnonzero(ended)
             final_obs = np.full(self.num_envs, None, object)

@@ -70,7 +70,7 @@ class Config:
         "what the target network's copying counts; soft blends at every update",
         choices=("episodes", "updates", "soft"),
     )
-    target_every: int = _setting(50, "episodes or updates between copies to the target network", at_least=1)
+    target_every: int = _setting(100, "episodes or updates between copies to the target network", at_least=1)
     target_rate: float = _setting(0.005, "share of the online network blended in by a soft update", above=0, at_most=1)
     epsilon_schedule: str = _setting(
         "episodes",

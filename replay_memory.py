@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 
 class Transition(NamedTuple):
-    """One step of one lane, as the memory gives it back by index."""
+    """One step of one lane, as the memory gives it back by index. A terminated step does not count as truncated."""
 
     observation: np.ndarray
     action: int
@@ -194,8 +194,9 @@ class ReplayMemory:
         """
         for name in ("observations", "actions", "rewards", "terminated", "ended"):
             array = getattr(self, f"_{name}")
-            if state[name].shape != array.shape:
-                raise ValueError(f"{name} of shape {state[name].shape} in the state, {array.shape} in this memory")
+            found, needed = ((a.shape, a.dtype) for a in (state[name], array))
+            if found != needed:
+                raise ValueError(f"{name} of shape and dtype {found} in the state, {needed} in this memory")
             array[...] = state[name]
         self._steps = int(state["steps"])
         keys = map(tuple, state["final_keys"].tolist())
