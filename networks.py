@@ -14,7 +14,7 @@ from keras import layers, ops
 from startup import InputError
 
 LARGEST_GRID = 64  # a side above it is a screen, not a board
-HEADS, SHARPNESS = 2, 10.0  # of the grid network's attention
+SHARPNESS = 10.0  # of the grid network's attention
 
 
 def observation_dtype(space: gym.Space) -> np.dtype:
@@ -82,15 +82,16 @@ def _grid(pixels: keras.KerasTensor) -> keras.KerasTensor:
     """A board, as it is and as it looks from the cells that matter.
 
     What to do depends on where things lie relative to the player, and a dense layer on pixels would have to learn that
-    anew for every cell. So a 1x1 convolution scores every cell for each of two heads, and a softmax over the board
-    turns the scores into attention, which learns to sit on the player, say. Row sums and column sums of the board are
-    then shifted so that the attended row and column lie in the middle: everything appears at its offset from there.
+    anew for every cell. So each of `channels` heads scores every cell by a 1x1 convolution, and a softmax over the
+    board turns the scores into attention. A head starts on the cell where its own channel is brightest and learns where
+    to look from there. Row sums and column sums of the board are shifted so that the attended row and column lie in the
+    middle: everything appears at its offset from the attended cell.
 
     From (batch, h, w, c) to (batch, features).
     """
-    height, width, _ = pixels.shape[1:]
-    # Orthogonal kernels start the heads on different colours; the factor lets them settle on one cell soon.
-    scores = layers.Conv2D(HEADS, 1, kernel_initializer="orthogonal", name="scores")(pixels)
+    height, width, channels = pixels.shape[1:]
+    # A dense layer on the channels is a 1x1 convolution. The factor lets a head settle on one cell from the start.
+    scores = layers.Dense(channels, kernel_initializer="identity", name="scores")(pixels)
     attention = layers.Softmax(axis=(1, 2), name="attention")(scores * SHARPNESS)
     features = [layers.Flatten()(pixels)]
     for n, other_axis in ((height, 2), (width, 1)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import keras
@@ -9,6 +10,12 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from config import Config
+
+
+def tag(name: str) -> str:
+    """The tag of a number in a window's logs: what belongs together shares a group, as in "reward/avg"."""
+    group, _, rest = name.partition("_")
+    return f"{group}/{rest}" if group in ("reward", "greedy", "q") else f"run/{name}"
 
 
 class EpisodeTensorBoard(keras.callbacks.Callback):
@@ -40,7 +47,8 @@ class EpisodeTensorBoard(keras.callbacks.Callback):
         scalars = dict(logs or {})
         with self._writer.as_default(step=int(scalars.pop("episode"))):
             for name, value in scalars.items():
-                tf.summary.scalar(name, value)
+                if math.isfinite(value):  # the loss is nan before the first update
+                    tf.summary.scalar(tag(name), value)
         self._writer.flush()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:

@@ -60,8 +60,9 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     returns, lengths = np.zeros(config.lanes), np.zeros(config.lanes, int)
     episodes: list[tuple[float, int]] = []  # return and length of those that ended in this window
     updates: list[UpdateStats] = []
+    played = 0
     with run, StopOnCtrlC() as ctrl_c, tqdm(total=config.episodes, unit="ep") as bar:
-        while bar.n < config.episodes and not agent.online.stop_training and not ctrl_c.pressed:
+        while played < config.episodes and not agent.online.stop_training and not ctrl_c.pressed:
             # Play one step of every lane, remember it, learn from what is remembered.
             actions = agent.act(observations, agent.epsilon)
             next_observations, rewards, terminated, truncated, infos = envs.step(actions)
@@ -73,9 +74,10 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
             # An episode's return is the plain sum of its rewards.
             returns += rewards
             lengths += 1
-            ended = np.flatnonzero(terminated | truncated)[: config.episodes - bar.n]
+            ended = np.flatnonzero(terminated | truncated)[: config.episodes - played]
             episodes += zip(returns[ended].tolist(), lengths[ended].tolist(), strict=True)
             returns[ended] = lengths[ended] = 0
+            played += len(ended)
             bar.update(len(ended))
             while len(episodes) >= config.aggregate_every:
                 bar.set_postfix_str(run.end_window(episodes[: config.aggregate_every], updates))

@@ -94,7 +94,8 @@ class ProjectAgent:
         from agent import DQNAgent
 
         self.envs = make_vector_env(config.env, config.env_args, config.lanes)
-        self.agent = DQNAgent(self.envs.single_observation_space, self.envs.single_action_space, config)
+        spaces = self.envs.single_observation_space, self.envs.single_action_space
+        self.agent = DQNAgent(*spaces, config, getattr(self.envs, "symmetries", ()))
         self.observations, _ = self.envs.reset(seed=config.seed)
         self.steps = self.updates = 0
         self.flops_per_step = forward_flops(self.agent.online)
@@ -160,8 +161,7 @@ def resident_megabytes() -> float:
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * resource.getpagesize() / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def build(make: Callable[[], Trainer]) -> tuple[Trainer, float]:

@@ -106,6 +106,7 @@ def tests_fail(tests: Sequence[str], fault: Fault | None = None) -> bool:
 
     Raises:
         RuntimeError: pytest could not run them (a missing file, an error outside of any test).
+        subprocess.TimeoutExpired: they hung.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy_project(Path(folder))

@@ -23,10 +23,11 @@ from config import Config
 from model_file import load_network, make_saved_env, read_saved_agent
 from run import Run
 from startup import InputError
+from tensorboard_callback import tag
 from train import train
 
 MakeConfig = Callable[..., Config]
-TIMES = {"steps_per_second"}
+TIMES = {"run/steps_per_second"}
 
 
 def read_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -34,10 +35,10 @@ def read_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
     events.Reload()
     scalars = {}
-    for tag in events.Tags()["tensors"]:
-        if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
-            points = events.Tensors(tag)
-            scalars[tag] = [
+    for name in events.Tags()["tensors"]:
+        if events.SummaryMetadata(name).plugin_data.plugin_name == "scalars":
+            points = events.Tensors(name)
+            scalars[name] = [
                 (p.step, float(np.frombuffer(p.tensor_proto.tensor_content, np.float32)[0])) for p in points
             ]
     return scalars
@@ -65,14 +66,14 @@ def test_event_file_holds_every_window(small_config: MakeConfig) -> None:
     run = train(small_config(episodes=65), [recorder])
     scalars = read_scalars(run.log_dir)
     # 65 episodes are windows of 20, 20, 20 and the 5 left over, each at its last episode.
-    assert [step for step, _ in scalars["reward_avg"]] == [20, 40, 60, 65]
+    assert [step for step, _ in scalars["reward/avg"]] == [20, 40, 60, 65]
     assert scalars.keys() >= {
-        *("reward_avg", "reward_min", "reward_max", "epsilon", "loss", "q_mean", "q_max", "episode_length"),
-        *("steps_per_second", "updates", "memory_fill", "greedy_avg"),
+        *("reward/avg", "reward/min", "reward/max", "run/epsilon", "run/loss", "q/mean", "q/max", "run/episode_length"),
+        *("run/steps_per_second", "run/updates", "run/memory_fill", "greedy/avg"),
     }
-    for tag, points in scalars.items():
-        expected = [logs[tag] for logs in recorder.windows if np.isfinite(logs[tag])]
-        np.testing.assert_allclose([value for _, value in points], expected, rtol=1e-6, err_msg=tag)
+    for name in recorder.windows[0].keys() - {"episode"}:
+        expected = [logs[name] for logs in recorder.windows if np.isfinite(logs[name])]
+        np.testing.assert_allclose([value for _, value in scalars[tag(name)]], expected, rtol=1e-6, err_msg=name)
 
 
 def test_event_file_holds_the_settings(small_config: MakeConfig) -> None:
@@ -131,7 +132,7 @@ def test_same_seed_same_run(small_config: MakeConfig, tmp_path: Path) -> None:
     for name in ("a", "b"):
         config = small_config(logs_dir=str(tmp_path / name), models_dir=str(tmp_path / name))
         run = train(config)
-        runs.append({tag: points for tag, points in read_scalars(run.log_dir).items() if tag not in TIMES})
+        runs.append({k: points for k, points in read_scalars(run.log_dir).items() if k not in TIMES})
         weights.append([*run.agent.online.get_weights(), *run.agent.memory.get_state().values()])
     assert runs[0] == runs[1]
     for left, right in zip(*weights, strict=True):
@@ -161,7 +162,7 @@ def test_models_are_named_by_their_scores_and_only_the_best_is_kept(small_config
 
 
 def test_two_runs_of_one_second_take_two_folders(small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "strftime", lambda _: "20260101-000000")
+    monkeypatch.setattr(time, "strftime", lambda *_: "20260101-000000")
     first, second = train(small_config(episodes=20)), train(small_config(episodes=20))
     assert first.log_dir != second.log_dir
     assert first.best != second.best and best_of(first).exists()
@@ -207,7 +208,7 @@ def test_ctrl_c_saves_and_flushes(small_config: MakeConfig) -> None:
     run = train(small_config(episodes=100_000), [PressCtrlC()])
     assert run.interrupted
     assert best_of(run).exists() and run.last and run.last.exists()
-    assert [step for step, _ in read_scalars(run.log_dir)["reward_avg"]][:2] == [20, 40]
+    assert [step for step, _ in read_scalars(run.log_dir)["reward/avg"]][:2] == [20, 40]
     assert signal.getsignal(signal.SIGINT) == before
     assert "(interrupted)" in run.summary()
 
