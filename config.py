@@ -62,7 +62,7 @@ class Config:
     gradient_clip: float = _setting(0.0, "largest global norm of the gradient; 0 does not clip", at_least=0)
     symmetries: bool = _setting(True, "learn in all views under which the environment says it is the same")
     batch_size: int = _setting(128, "transitions in an update", at_least=1)
-    memory_size: int = _setting(100_000, "transitions in the replay memory", at_least=1)
+    memory_size: int = _setting(25_000, "transitions in the replay memory", at_least=1)
     learn_start: int = _setting(1_000, "transitions in the memory before the first update", at_least=1)
     learn_every: int = _setting(8, "environment steps for each update", at_least=1)
     target_update: str = _setting(

@@ -6,8 +6,6 @@ import math
 import os
 import platform
 import random
-import resource
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -157,11 +155,9 @@ def matmul_gflops(repeats: int = 20) -> float:
 
 
 def resident_megabytes() -> float:
-    """Memory (MB) that the process holds now; where there is no /proc, the most that it ever held."""
+    """Memory (MB) that the process holds now; nan where there is no /proc to read it from."""
     statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * resource.getpagesize() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if statm.exists() else math.nan
 
 
 def build(make: Callable[[], Trainer]) -> tuple[Trainer, float]:

@@ -214,6 +214,15 @@ def test_updates_are_due_once_every_learn_every_steps() -> None:
     assert agent.updates == 4
 
 
+def test_several_updates_are_due_when_the_lanes_outnumber_learn_every() -> None:
+    # 4 lanes, an update every 2 steps: 2 at every vector step.
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, lanes=4, learn_every=2))
+    ones, no = np.ones((4, 2), np.float32), np.zeros(4, bool)
+    for _ in range(3):
+        agent.remember(ones, np.zeros(4, int), np.ones(4), no, no, ones)
+        assert len(agent.learn()) == 2
+
+
 def test_epsilon_by_episodes() -> None:
     agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, epsilon_decay=0.5, epsilon_min=0.2))
     seen = []
