@@ -1,0 +1,100 @@
+"""Which network fits which observation, and the grid network's arithmetic against a NumPy reference."""
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+
+from blob_env import BlobRules
+from networks import SHARPNESS, _grid, build_q_network, observation_dtype
+from startup import InputError
+
+BOARD = gym.spaces.Box(0, 255, (10, 10, 3), np.uint8)
+
+
+def test_tutorial_network_has_the_parameters_of_the_tutorial() -> None:
+    # 3*3*3*256 + 256 = 7,168; 3*3*256*256 + 256 = 590,080; 1x1x256 are left: 256*64 + 64 = 16,448; 64*9 + 9 = 585.
+    assert build_q_network(BOARD, 9, "tutorial").count_params() == 7_168 + 590_080 + 16_448 + 585 == 614_281
+
+
+@pytest.mark.parametrize(
+    ("space", "layer"),
+    [
+        (BOARD, "attention"),
+        (gym.spaces.Box(0, 255, (84, 84, 4), np.uint8), "conv2d"),
+        (gym.spaces.Box(-1, 1, (4,), np.float64), "dense"),
+        (gym.spaces.Discrete(16), "dense"),
+        (gym.spaces.MultiDiscrete([5, 7]), "dense"),
+    ],
+    ids=str,
+)
+def test_network_is_picked_by_the_space(space: gym.Space, layer: str) -> None:
+    keras.utils.clear_session()
+    model = build_q_network(space, 5)
+    assert any(name.name.startswith(layer) for name in model.layers)
+    observations = np.stack([space.sample() for _ in range(3)]).astype(observation_dtype(space))
+    assert model(observations).shape == (3, 5)
+
+
+def test_observations_are_stored_in_few_bits() -> None:
+    assert observation_dtype(BOARD) == np.uint8
+    assert observation_dtype(gym.spaces.Box(-1, 1, (4,), np.float64)) == np.float32
+    assert observation_dtype(gym.spaces.MultiDiscrete([5])) == np.int32
+
+
+def test_refusals() -> None:
+    with pytest.raises(InputError, match="--network tutorial needs images, "):
+        build_q_network(gym.spaces.Discrete(4), 2, "tutorial")
+    with pytest.raises(InputError, match="--network tutorial needs images of at least 8x8"):
+        build_q_network(gym.spaces.Box(0, 255, (7, 10, 3), np.uint8), 2, "tutorial")
+
+
+def test_one_hot_by_hand() -> None:
+    # Components from -1 to 1 and from 0 to 1: the observation (0, 1) is the second of three and the second of two. With
+    # a first layer of ones at single inputs, the units show them.
+    model = build_q_network(gym.spaces.MultiDiscrete([3, 2], start=[-1, 0]), 2)
+    first = model.layers[-3]
+    first.set_weights([np.eye(5, 128), np.zeros(128)])
+    units = keras.Model(model.input, first.output)(np.array([[0, 1], [-1, 0]], np.int32)).numpy()
+    np.testing.assert_array_equal(units[:, :5], [[0, 1, 0, 0, 1], [1, 0, 0, 1, 0]])
+
+
+def test_grid_features_equal_a_numpy_reference() -> None:
+    height, width, channels = 3, 4, 2
+    inputs = keras.Input((height, width, channels))
+    model = keras.Model(inputs, _grid(inputs))
+    generator = np.random.default_rng(0)
+    kernel, bias = generator.normal(size=(channels, channels)), generator.normal(size=channels)
+    model.get_layer("scores").set_weights([kernel, bias])
+    boards = generator.random((5, height, width, channels)).astype(np.float32)
+    for board, features in zip(boards, model(boards).numpy(), strict=True):
+        np.testing.assert_allclose(features, reference(board, kernel, bias), rtol=1e-4, atol=1e-6)
+
+
+def reference(board: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """The features of one board, cell by cell."""
+    height, width, channels = board.shape
+    exponentials = np.exp(SHARPNESS * (board @ kernel + bias))
+    attention = exponentials / exponentials.sum(axis=(0, 1))
+    features = [board.ravel()]
+    for axis, n in ((1, height), (0, width)):
+        attended, lines = attention.sum(axis=axis), board.sum(axis=axis)
+        shifted = np.zeros((channels, 2 * n - 1, channels))  # [head, offset + n - 1, channel]
+        for head in range(channels):
+            for here in range(n):
+                for there in range(n):
+                    shifted[head, there - here + n - 1] += attended[here, head] * lines[there]
+        features += [attended.ravel(), shifted.ravel()]
+    return np.concatenate(features)
+
+
+def test_untrained_heads_sit_on_the_pieces() -> None:
+    """The first head starts on the player, the only piece with red; the second on the food, which has the most green;
+    the third on the enemy. The food then appears in the first head's view at its offset from the player."""
+    board = np.array([[[2, 3], [5, 1], [7, 8]]])  # player, food, enemy
+    image = BlobRules().observe(board)
+    model = build_q_network(BOARD, 9)
+    heads = keras.Model(model.input, model.get_layer("attention").output)(image).numpy()[0]
+    for head, cell in enumerate(board[0]):
+        assert np.unravel_index(heads[:, :, head].argmax(), (10, 10)) == tuple(cell)
+        assert heads[:, :, head].max() > 0.9
