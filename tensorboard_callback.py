@@ -15,7 +15,7 @@ from config import Config
 def tag(name: str) -> str:
     """The tag of a number in a window's logs: what belongs together shares a group, as in "reward/avg"."""
     group, _, rest = name.partition("_")
-    return f"{group}/{rest}" if group in ("reward", "greedy", "q") else f"run/{name}"
+    return f"{group}/{rest}" if group in ("reward", "greedy") else f"run/{name}"
 
 
 class EpisodeTensorBoard(keras.callbacks.Callback):

@@ -68,7 +68,16 @@ def test_event_file_holds_every_window(small_config: MakeConfig) -> None:
     # 65 episodes are windows of 20, 20, 20 and the 5 left over, each at its last episode.
     assert [step for step, _ in scalars["reward/avg"]] == [20, 40, 60, 65]
     assert scalars.keys() >= {
-        *("reward/avg", "reward/min", "reward/max", "run/epsilon", "run/loss", "q/mean", "q/max", "run/episode_length"),
+        *(
+            "reward/avg",
+            "reward/min",
+            "reward/max",
+            "run/epsilon",
+            "run/loss",
+            "run/q_mean",
+            "run/q_max",
+            "run/episode_length",
+        ),
         *("run/steps_per_second", "run/updates", "run/memory_fill", "greedy/avg"),
     }
     for name in recorder.windows[0].keys() - {"episode"}:
