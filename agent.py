@@ -14,6 +14,7 @@ import tensorflow as tf
 from config import Config
 from networks import build_q_network, compile_q_values, observation_dtype
 from replay_memory import ReplayMemory
+from startup import InputError
 
 
 class UpdateStats(NamedTuple):
@@ -52,7 +53,7 @@ class DQNAgent:
         episodes, steps, updates: counted since the start; steps are environment steps of all lanes.
 
     Raises:
-        InputError: no network fits the observations.
+        InputError: no network fits the observations, or the replay memory does not fit in the machine's.
     """
 
     def __init__(
@@ -75,7 +76,11 @@ class DQNAgent:
         self.online.compile(optimizer=keras.optimizers.Adam(config.learning_rate))
         self.online.optimizer.build(self.online.trainable_variables)
         dtype = observation_dtype(observation_space)
-        self.memory = ReplayMemory(config.memory_size, config.lanes, shape, dtype)
+        try:
+            self.memory = ReplayMemory(config.memory_size, config.lanes, shape, dtype)
+        except MemoryError as error:
+            size = config.memory_size * dtype.itemsize * np.prod(shape) / 1e9
+            raise InputError(f"--memory-size {config.memory_size} takes {size:,.1f} GB: lower it") from error
         self.episodes = self.steps = self.updates = 0
         # One signature for all batch sizes: traced once, never again.
         observations, numbers = tf.TensorSpec((None, *shape), dtype), tf.TensorSpec([None])

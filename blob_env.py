@@ -322,9 +322,9 @@ class BlobVectorEnv(VectorEnv):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start every lane anew. `seed` is one for lane 0 with its successors for the others, or a list of one each."""
         if seed is not None or not self._generators:
-            seeds = (
-                [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
-            )
+            if isinstance(seed, int | np.integer):
+                seed = [int(seed) + i for i in range(self.num_envs)]
+            seeds = seed or [None] * self.num_envs
             if len(seeds) != self.num_envs:
                 raise ValueError(f"{len(seeds)} seeds for {self.num_envs} lanes")
             self._generators = [seeding.np_random(lane_seed)[0] for lane_seed in seeds]

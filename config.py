@@ -94,23 +94,6 @@ class Config:
                 "hold, so it would never learn: lower it or raise --memory-size"
             )
 
-    def to_json(self) -> str:
-        """The settings as a JSON object."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Config:
-        """Read what `to_json` wrote.
-
-        Raises:
-            InputError: it is no such text.
-        """
-        try:
-            values = json.loads(text)
-            return cls(**values)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"the settings cannot be read: {error}") from error
-
     def hparams(self) -> dict[str, bool | int | float | str]:
         """The settings as TensorBoard's HParams takes them: anything but numbers and booleans as text."""
         return {k: v if isinstance(v, bool | int | float) else str(v) for k, v in asdict(self).items()}

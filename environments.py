@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -20,14 +22,20 @@ def make_env(env_id: str, env_args: dict[str, Any], render_mode: str | None = No
     Raises:
         InputError: there is none of that name, it does not take these arguments, or a package it needs is missing.
     """
+    arguments = f" with {env_args}" if env_args else ""
     try:
-        env = gym.make(env_id, render_mode=render_mode, **env_args)
-    except (gym.error.Error, ImportError, TypeError, ValueError) as error:
-        arguments = f" with {env_args}" if env_args else ""
-        raise InputError(f"cannot make the environment {env_id!r}{arguments}: {error}") from error
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*render_mode")  # said better below
+            env = gym.make(env_id, render_mode=render_mode, **env_args)
+    except Exception as error:  # somebody else's constructor may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"cannot make the environment {env_id!r}{arguments}: {reason}") from error
     modes = env.metadata.get("render_modes", [])
     if render_mode not in (None, env.render_mode) or render_mode not in (None, "human", *modes):
-        raise InputError(f"{env_id} cannot be shown as {render_mode!r}, only as {', '.join(modes) or 'nothing'}")
+        advice = "; use --record OUT.gif" if "rgb_array" in modes else ""
+        raise InputError(
+            f"{env_id} cannot be shown as {render_mode!r}, only as {', '.join(modes) or 'nothing'}{advice}"
+        )
     return env
 
 
@@ -44,6 +52,12 @@ def make_vector_env(env_id: str, env_args: dict[str, Any], lanes: int) -> Vector
     # A registration's own vector entry point may reset otherwise (CartPole-v1's spends a step on it): wrap single ones.
     fns = [lambda: make_env(env_id, env_args)] * lanes
     return gym.vector.SyncVectorEnv(fns, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+def published_symmetries(envs: VectorEnv) -> Sequence[Any]:
+    """The symmetries that an environment says it has, in an attribute `symmetries` (see `blob_env.Symmetry`)."""
+    single = envs.envs[0] if isinstance(envs, gym.vector.SyncVectorEnv) else envs
+    return getattr(single.unwrapped, "symmetries", ())
 
 
 def final_observations(next_observations: np.ndarray, infos: dict[str, Any]) -> np.ndarray:

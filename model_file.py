@@ -32,7 +32,7 @@ class SavedAgent:
         config: the settings of the run.
         observation_space, action_space: the spaces' text, to be compared with those of the environment made again.
         episode: episodes played when it was saved.
-        scores: named scores, such as "greedy_avg".
+        scores: "avg", "min" and "max" return: of greedy play for a best model, of the last window for a last one.
         versions: of the packages it was made with.
     """
 

@@ -40,14 +40,14 @@ def build_q_network(observation_space: gym.Space, n_actions: int, network: str =
     """
     inputs = keras.Input(observation_space.shape, dtype=observation_dtype(observation_space).name, name="observation")
     is_image = isinstance(observation_space, Box) and len(observation_space.shape or ()) == 3
+    pixels = layers.Rescaling(1 / 255)(inputs) if observation_space.dtype == np.uint8 else inputs
     if network == "tutorial" and not is_image:
         raise InputError(f"--network tutorial needs images, the observations are {observation_space}")
     if isinstance(observation_space, Discrete | MultiDiscrete):
         features = _dense(_one_hot(inputs, observation_space), 128)
     elif not is_image:
-        features = _dense(layers.Flatten()(inputs), 128)
+        features = _dense(pixels, 128)
     else:
-        pixels = layers.Rescaling(1 / 255)(inputs) if observation_space.dtype == np.uint8 else inputs
         if network == "tutorial":
             features = _tutorial(pixels)
         elif max(pixels.shape[1:3]) > LARGEST_GRID:
@@ -121,6 +121,8 @@ def _tutorial(pixels: keras.KerasTensor) -> keras.KerasTensor:
 
 def _nature(pixels: keras.KerasTensor) -> keras.KerasTensor:
     """The convolutions of Mnih et al. 2015, "Human-level control through deep reinforcement learning"."""
+    if min(pixels.shape[1:3]) < 36:
+        raise InputError(f"images of {pixels.shape[1:]} are too narrow: (height, width, channels), 36x36 at least")
     features = pixels
     for filters, kernel, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
         features = layers.Conv2D(filters, kernel, stride, activation="relu")(features)

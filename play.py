@@ -97,20 +97,19 @@ def parse_arguments() -> argparse.Namespace:
     parser = make_parser("Watch a saved model play greedily.")
     parser.add_argument("model", type=Path, help="a .model file")
     parser.add_argument("--episodes", type=at_least(1), default=5, help="episodes (default: %(default)s)")
-    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the first episode (default: %(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
     parser.add_argument("--fps", type=at_least(1), help="frames a second (default: the environment's own)")
-    parser.add_argument(
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
         "--render",
         choices=("human", "ansi"),
         help="a window or the terminal (default: a window where there is a display)",
     )
-    parser.add_argument("--record", type=Path, metavar="OUT.gif", help="write a GIF file instead")
+    how.add_argument("--record", type=Path, metavar="OUT.gif", help="write a GIF file instead")
     arguments = parser.parse_args()
     with exit_on_bad_input():
-        if arguments.record:
-            if arguments.record.suffix.lower() != ".gif":
-                raise InputError(f"--record {arguments.record} must end in .gif")
-            check_writable("--record", str(arguments.record.parent))
+        if arguments.record and (arguments.record.suffix.lower() != ".gif" or arguments.record.is_dir()):
+            raise InputError(f"--record {arguments.record} must be a file and end in .gif")
     return arguments
 
 
@@ -121,6 +120,8 @@ def main() -> None:
     mode = "rgb_array" if arguments.record else arguments.render or ("human" if has_display() else "ansi")
     with exit_on_bad_input():
         env = make_saved_env(arguments.model, read_saved_agent(arguments.model), mode)
+        if arguments.record:
+            check_writable("--record", str(arguments.record.parent))
         import_tensorflow()
         from networks import compile_q_values
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -49,17 +51,17 @@ class Run:
         self._rewards: dict[str, float] = {}
         self._best_scores: dict[str, float] = {"avg": -np.inf}
         self._best_episode = 0
-        self._next_evaluation = 0
+        self._evaluated = 0
         self._evaluation_envs = make_evaluation_envs(self.config, self.config.evaluate_episodes)
         self._began = time.perf_counter()
-        self._window_began, self._window_steps = self._began, 0
+        self._window_began, self._window_steps, self._speed = self._began, 0, 0.0
 
     def _claim_folder(self) -> tuple[str, Path]:
         """Make the log folder. A run that starts in the same second takes another name."""
         config = self.config
         env = re.sub(r"[^\w.-]+", "-", config.env)
         stem = name = f"{env}-{config.preset}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-        for attempt in range(2, 100):
+        for attempt in itertools.count(2):
             try:
                 (Path(config.logs_dir) / name).mkdir(parents=True)
                 break
@@ -102,12 +104,13 @@ class Run:
                 f"--learning-rate {self.config.learning_rate} or set --gradient-clip; "
                 + (f"the best model before that is {self.best}" if self.best else "there was no model to keep yet")
             )
-        if self.episode >= min(self._next_evaluation, self.config.episodes) and not self.interrupted:
+        if self._is_evaluation_due():
             self._evaluate()
         logs |= {f"greedy_{key}": self._greedy.get(key, np.nan) for key in ("avg", "min", "max")}
         self._callbacks.on_epoch_end(self.window, {"episode": self.episode, **logs})
         self.window += 1
-        self._callbacks.on_epoch_begin(self.window)
+        if self.episode < self.config.episodes and not self.agent.online.stop_training:
+            self._callbacks.on_epoch_begin(self.window)
         self._window_began, self._window_steps = time.perf_counter(), self.agent.steps
         return (
             f"avg {logs['reward_avg']:.1f} min {logs['reward_min']:g} max {logs['reward_max']:g} "
@@ -118,7 +121,8 @@ class Run:
         returns, lengths = np.array(episodes).T
         losses, q_means, q_maxima = np.array(updates or [UpdateStats(np.nan, np.nan, np.nan)]).T
         agent = self.agent
-        seconds = time.perf_counter() - self._window_began
+        if agent.steps > self._window_steps:  # else it ends in the same step as the window before, at the same speed
+            self._speed = (agent.steps - self._window_steps) / (time.perf_counter() - self._window_began)
         return {
             "reward_avg": float(returns.mean()),
             "reward_min": float(returns.min()),
@@ -129,15 +133,23 @@ class Run:
             "q_mean": float(q_means.mean()),
             "q_max": float(q_maxima.max()),
             "learning_rate": float(agent.online.optimizer.learning_rate),
-            "steps_per_second": (agent.steps - self._window_steps) / seconds,
+            "steps_per_second": self._speed,
             "steps": float(agent.steps),
             "updates": float(agent.updates),
             "memory_fill": len(agent.memory) / agent.memory.maxlen,
         }
 
+    def _is_evaluation_due(self) -> bool:
+        """In the first window that reaches a multiple of `evaluate_every`, and in the first and last of the run."""
+        if self.interrupted:
+            return False
+        every = self.config.evaluate_every
+        passed = self.episode // every > self._evaluated // every
+        return passed or self.window == 0 or self.episode == self.config.episodes
+
     def _evaluate(self) -> None:
         """Play greedily from the fixed starts, and keep the model if it is the best so far."""
-        self._next_evaluation = self.episode + self.config.evaluate_every
+        self._evaluated = self.episode
         episodes = play_greedily(
             self._evaluation_envs, self.agent.q_values, self.config.evaluate_episodes, EVALUATION_SEED
         )
@@ -160,6 +172,8 @@ class Run:
         """End the last window, short as it may be, and save the last model, named by that window's rewards."""
         if episodes:
             self.end_window(episodes, updates)
+        if self.episode > self._evaluated and not self.interrupted:  # a callback stopped the run between evaluations
+            self._evaluate()
         if self._rewards:
             self.last = self._save("last", self._rewards)
 
@@ -213,6 +227,7 @@ class StopOnCtrlC:
 
     def _press(self, number: int, frame: FrameType | None) -> None:
         self.pressed = True
+        print("\nending the run and saving its models; Ctrl-C again ends at once", file=sys.stderr)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def __exit__(self, *_: object) -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 
 class InputError(ValueError):
@@ -34,8 +35,13 @@ def end_quietly_on_ctrl_c() -> None:
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
-    """An argument parser in the manner of all scripts here: no abbreviated flags."""
-    return argparse.ArgumentParser(description=description, allow_abbrev=False)
+    """An argument parser in the manner of all scripts here: no abbreviated flags, one line for a mistake."""
+    return _Parser(description=description, allow_abbrev=False)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (--help lists all flags)\n")
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -79,7 +85,7 @@ def import_tensorflow() -> None:
             import tensorflow as tf
 
             tf.config.list_logical_devices()  # this is when it looks for a GPU, and logs that there is none
-        except BaseException:
+        except Exception:
             held_back.seek(0)
             os.write(standard_error, held_back.read())
             raise

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from agent import DQNAgent, UpdateStats
 from config import Config
-from environments import final_observations, make_vector_env
+from environments import final_observations, make_vector_env, published_symmetries
 from run import Run, StopOnCtrlC
 from tensorboard_callback import EpisodeTensorBoard
 
@@ -50,7 +50,7 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     if config.seed is None:
         config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
     envs = make_vector_env(config.env, config.env_args, config.lanes)
-    agent = DQNAgent(envs.single_observation_space, envs.single_action_space, config, getattr(envs, "symmetries", ()))
+    agent = DQNAgent(envs.single_observation_space, envs.single_action_space, config, published_symmetries(envs))
     run = Run(agent)
     run.begin([EpisodeTensorBoard(run.log_dir, config), *learning_rate_callbacks(config), *callbacks])
 
@@ -79,9 +79,11 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
             returns[ended] = lengths[ended] = 0
             played += len(ended)
             bar.update(len(ended))
-            while len(episodes) >= config.aggregate_every:
-                bar.set_postfix_str(run.end_window(episodes[: config.aggregate_every], updates))
-                episodes, updates = episodes[config.aggregate_every :], []
+            full = len(episodes) // config.aggregate_every * config.aggregate_every
+            for first in range(0, full, config.aggregate_every):
+                bar.set_postfix_str(run.end_window(episodes[first : first + config.aggregate_every], updates))
+            if full:
+                episodes, updates = episodes[full:], []
         run.interrupted = ctrl_c.pressed
         run.end(episodes, updates)
     envs.close()

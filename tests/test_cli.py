@@ -1,5 +1,7 @@
 """The command line, as a user meets it: one clear line and exit code 2 for what cannot work, and no traceback ever."""
 
+import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -120,7 +122,9 @@ def test_scripts_refuse(script: str, arguments: list[str], words: list[str]) -> 
 
 
 def test_play_refuses(tmp_path: Path) -> None:
-    assert_refused(run("play.py", "x.model", "--record", str(tmp_path / "out.mp4")), "out.mp4 must end in .gif")
+    assert_refused(
+        run("play.py", "x.model", "--record", str(tmp_path / "out.mp4")), "out.mp4 must be a file and end in .gif"
+    )
     (tmp_path / "file").write_text("in the way")
     assert_refused(run("play.py", "x.model", "--record", str(tmp_path / "file" / "a.gif")), "--record")
 
@@ -140,7 +144,7 @@ def test_flags_presets_and_json_agree() -> None:
     assert config == Config(
         **{**PRESETS["tutorial"], "preset": "tutorial", "batch_size": 32, "env_args": {"size": 5, "food_moves": True}}
     )
-    assert Config.from_json(config.to_json()) == config
+    assert Config(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
     assert all(isinstance(value, bool | int | float | str) for value in config.hparams().values())
 
 
