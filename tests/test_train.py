@@ -136,6 +136,37 @@ def test_window_numbers_by_hand(small_config: MakeConfig) -> None:
     assert second["memory_fill"] == 12 / config.memory_size
 
 
+def test_windows_that_end_in_one_step_share_updates_and_speed(small_config: MakeConfig) -> None:
+    # 30 lanes of one-step episodes end three windows of 10 at every step.
+    recorder = Recorder()
+    config = small_config(env_args={"size": 4, "max_episode_steps": 1}, lanes=30, episodes=120, aggregate_every=10)
+    run = train(dataclasses.replace(config, learn_start=30, learn_every=10), [recorder])
+    assert [logs["episode"] for logs in recorder.windows] == list(range(10, 130, 10))
+    assert all(np.isfinite(logs["loss"]) and logs["steps_per_second"] > 0 for logs in recorder.windows)
+    assert run.agent.updates == 12
+
+
+def test_a_run_stopped_by_a_callback_is_evaluated(small_config: MakeConfig) -> None:
+    stopping = keras.callbacks.EarlyStopping(monitor="reward_avg", mode="max", min_delta=1000, patience=1)
+    run = train(small_config(evaluate_every=1000), [stopping])
+    assert run._evaluated == run.episode > 20
+
+
+def test_every_epoch_that_begins_ends(small_config: MakeConfig) -> None:
+    calls = []
+
+    class Count(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            calls.append(("begin", epoch))
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            calls.append(("end", epoch))
+
+    run = train(small_config(), [Count()])
+    assert calls == [(edge, epoch) for epoch in range(3) for edge in ("begin", "end")]
+    assert float(run.agent.online.optimizer.learning_rate) > 0
+
+
 def test_same_seed_same_run(small_config: MakeConfig, tmp_path: Path) -> None:
     runs, weights = [], []
     for name in ("a", "b"):
