@@ -101,8 +101,8 @@ class Config:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # The Blob tutorial's own settings, so that the difference can be seen; an update every step with its network takes
-    # a day or more for 25,000 episodes.
+    # The Blob tutorial's own settings, so that the difference can be seen: an update of its large network at every step
+    # makes 25,000 episodes take hours.
     "tutorial": {
         "lanes": 1,
         "network": "tutorial",
