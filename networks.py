@@ -47,13 +47,12 @@ def build_q_network(observation_space: gym.Space, n_actions: int, network: str =
         features = _dense(_one_hot(inputs, observation_space), 128)
     elif not is_image:
         features = _dense(pixels, 128)
+    elif network == "tutorial":
+        features = _tutorial(pixels)
+    elif max(pixels.shape[1:3]) > LARGEST_GRID:
+        features = _nature(pixels)
     else:
-        if network == "tutorial":
-            features = _tutorial(pixels)
-        elif max(pixels.shape[1:3]) > LARGEST_GRID:
-            features = _nature(pixels)
-        else:
-            features = _dense(_grid(pixels), 256)
+        features = _dense(_grid(pixels), 256)
     q_values = layers.Dense(n_actions, name="q_values")(features)
     return keras.Model(inputs, q_values, name="q_network")
 
