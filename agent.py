@@ -12,8 +12,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from config import Config
-from networks import build_q_network, compile_q_values, observation_dtype
-from replay_memory import ReplayMemory
+from networks import build_q_network, compile_q_values, has_convolutions, observation_dtype
+from replay_memory import PrioritizedReplayMemory, ReplayMemory
 from startup import InputError
 
 
@@ -70,23 +70,33 @@ class DQNAgent:
         if config.seed is not None:
             keras.utils.set_random_seed(config.seed)
         self._generator = np.random.default_rng(config.seed)
-        self.online = build_q_network(observation_space, self.n_actions, config.network)
+        self.online = build_q_network(observation_space, self.n_actions, config.network, config.dueling)
         self.target = keras.models.clone_model(self.online)
         self.copy_to_target()
         self.online.compile(optimizer=keras.optimizers.Adam(config.learning_rate))
         self.online.optimizer.build(self.online.trainable_variables)
         dtype = observation_dtype(observation_space)
         try:
-            self.memory = ReplayMemory(config.memory_size, config.lanes, shape, dtype)
+            self.memory = self._new_memory(shape, dtype)
         except MemoryError as error:
             size = config.memory_size * dtype.itemsize * np.prod(shape) / 1e9
             raise InputError(f"--memory-size {config.memory_size} takes {size:,.1f} GB: lower it") from error
         self.episodes = self.steps = self.updates = 0
         # One signature for all batch sizes: traced once, never again.
         observations, numbers = tf.TensorSpec((None, *shape), dtype), tf.TensorSpec([None])
-        signature = [observations, tf.TensorSpec([None], tf.int32), numbers, numbers, observations]
+        signature = [observations, tf.TensorSpec([None], tf.int32), numbers, numbers, observations, numbers]
         self.q_values = compile_q_values(self.online)
-        self._update = tf.function(self._update_eagerly, input_signature=signature)
+        # XLA fuses the many small operations around matrix products, but has no fast convolutions on a CPU.
+        xla = not has_convolutions(self.online)
+        self._update = tf.function(self._update_eagerly, input_signature=signature, jit_compile=xla)
+
+    def _new_memory(self, shape: tuple[int, ...], dtype: np.dtype) -> ReplayMemory:
+        size = self.config.memory_size, self.config.lanes, shape, dtype
+        return (
+            PrioritizedReplayMemory(*size, self.config.priority_alpha)
+            if self.config.prioritized
+            else ReplayMemory(*size)
+        )
 
     @property
     def epsilon(self) -> float:
@@ -123,6 +133,8 @@ class DQNAgent:
     ) -> None:
         """Store one step of every lane; see `ReplayMemory.append`. Counts steps and the episodes that ended."""
         actions = np.asarray(actions) - self._first_action
+        if self.config.reward_clip:
+            rewards = np.clip(rewards, -self.config.reward_clip, self.config.reward_clip)
         self.memory.append(observations, actions, rewards, terminated, truncated, next_observations)
         self.steps += self.memory.lanes
         episodes = self.episodes + int(np.logical_or(terminated, truncated).sum())
@@ -154,31 +166,49 @@ class DQNAgent:
                 actions=view.actions[batch.actions],
                 next_observations=view.observations(batch.next_observations),
             )
-        stats = UpdateStats(*self._update(*batch).numpy().tolist())
+        weights = self._importance_weights(batch.chances)
+        stats, td_errors = self._update(*batch[:5], weights)
+        if isinstance(self.memory, PrioritizedReplayMemory):
+            self.memory.set_priorities(batch.slots, td_errors.numpy())
         self.updates += 1
         if config.target_update == "soft":
             self.copy_to_target(config.target_rate)
         elif config.target_update == "updates" and self.updates % config.target_every == 0:
             self.copy_to_target()
-        return stats
+        return UpdateStats(*stats.numpy().tolist())
+
+    def _importance_weights(self, chances: np.ndarray) -> np.ndarray:
+        """float32 (batch,): w_i = (N P(i)) ** -beta / max_j w_j (Schaul et al. 2016, section 3.4), where beta rises
+        linearly from `priority_beta` to 1 over the run's episodes. All are 1 for uniform draws."""
+        done = min(1.0, self.episodes / self.config.episodes)
+        beta = self.config.priority_beta + (1 - self.config.priority_beta) * done
+        return ((chances / chances.min()) ** -beta).astype(np.float32)
 
     def _update_eagerly(
-        self, observations: tf.Tensor, actions: tf.Tensor, returns: tf.Tensor, discounts: tf.Tensor, next_: tf.Tensor
-    ) -> tf.Tensor:
-        """One update of the online network on a `Batch`; returns the three `UpdateStats` as float32 (3,)."""
+        self,
+        observations: tf.Tensor,
+        actions: tf.Tensor,
+        returns: tf.Tensor,
+        discounts: tf.Tensor,
+        next_: tf.Tensor,
+        weights: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """One update of the online network on the fields of a `Batch`, whose rows count as much as their weights say.
+        Returns the three `UpdateStats` as float32 (3,) and the TD errors, float32 (batch,)."""
         targets = returns + discounts * self._bootstrap(next_)
         with tf.GradientTape() as tape:
             q_values = self.online(observations, training=True)
             # The loss is on the action taken alone: nothing is known of the others.
             taken = tf.gather(q_values, actions, batch_dims=1)
-            loss = td_loss(targets, taken, self.config.loss, self.config.huber_delta)
+            losses = td_loss(targets, taken, self.config.loss, self.config.huber_delta)
+            loss = tf.reduce_mean(weights * losses)
         variables = self.online.trainable_variables
         gradients = tape.gradient(loss, variables)
         if self.config.gradient_clip:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.gradient_clip)
         self.online.optimizer.apply(gradients, variables)
         best = tf.reduce_max(q_values, axis=1)
-        return tf.stack([loss, tf.reduce_mean(best), tf.reduce_max(best)])
+        return tf.stack([loss, tf.reduce_mean(best), tf.reduce_max(best)]), targets - taken
 
     def _bootstrap(self, next_observations: tf.Tensor) -> tf.Tensor:
         """float32 (batch,): the target network's value of the next observations.
@@ -224,12 +254,12 @@ class DQNAgent:
 
 
 def td_loss(targets: tf.Tensor, predictions: tf.Tensor, loss: str, delta: float) -> tf.Tensor:
-    """Mean loss of the TD errors `targets - predictions`, both float32 (batch,).
+    """Losses of the TD errors `targets - predictions`, all float32 (batch,).
 
-    "mse" is the mean of the squares. "huber" is half the square up to an error of `delta` and grows linearly beyond
+    "mse" is the square. "huber" is half the square up to an error of `delta` and grows linearly beyond
     (Huber 1964), so that no single error moves the network far.
     """
     if loss == "mse":
-        return tf.reduce_mean(tf.square(targets - predictions))
+        return tf.square(targets - predictions)
     size = tf.abs(targets - predictions)
-    return tf.reduce_mean(tf.where(size <= delta, 0.5 * tf.square(size), delta * (size - 0.5 * delta)))
+    return tf.where(size <= delta, 0.5 * tf.square(size), delta * (size - 0.5 * delta))

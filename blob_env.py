@@ -317,6 +317,11 @@ class BlobVectorEnv(VectorEnv):
         self.symmetries = self.rules.symmetries()
         self._generators: list[np.random.Generator] = []
 
+    @property
+    def positions(self) -> np.ndarray:
+        """int64 (num_envs, 3, 2): where player, food and enemy are on every board."""
+        return self._positions.copy()
+
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:

@@ -50,18 +50,27 @@ class Config:
         "auto picks by the observation; tutorial is the 2 x 256 filters of the Blob tutorial",
         choices=("auto", "tutorial"),
     )
-    learning_rate: float = _setting(1e-3, "Adam's step size", above=0)
+    learning_rate: float = _setting(3e-3, "Adam's step size", above=0)
     learning_rate_schedule: str = _setting(
         "linear", "whether the rate falls linearly to 0 over the run's windows", choices=("constant", "linear")
     )
     discount: float = _setting(0.9, "worth of a reward one step later", at_least=0, at_most=1)
     n_step: int = _setting(3, "rewards summed before the target bootstraps", at_least=1)
     double: bool = _setting(True, "double DQN: the online network picks the next action, the target network values it")
+    dueling: bool = _setting(False, "dueling network: the observation's value and the actions' advantages apart")
+    reward_clip: float = _setting(
+        25.0, "largest size of a reward while learning; 0 does not clip. Reported returns are not clipped", at_least=0
+    )
     loss: str = _setting("huber", "loss of the TD error", choices=("huber", "mse"))
     huber_delta: float = _setting(25.0, "TD error beyond which the Huber loss grows linearly", above=0)
     gradient_clip: float = _setting(0.0, "largest global norm of the gradient; 0 does not clip", at_least=0)
     symmetries: bool = _setting(True, "learn in all views under which the environment says it is the same")
-    batch_size: int = _setting(128, "transitions in an update", at_least=1)
+    batch_size: int = _setting(256, "transitions in an update", at_least=1)
+    prioritized: bool = _setting(False, "replay transitions in proportion to their TD error instead of uniformly")
+    priority_alpha: float = _setting(0.6, "0 draws uniformly, 1 in full proportion to the error", at_least=0, at_most=1)
+    priority_beta: float = _setting(
+        0.4, "share of the bias of prioritized draws that weights undo; rises to 1 over the run", at_least=0, at_most=1
+    )
     memory_size: int = _setting(25_000, "transitions in the replay memory", at_least=1)
     learn_start: int = _setting(1_000, "transitions in the memory before the first update", at_least=1)
     learn_every: int = _setting(8, "environment steps for each update", at_least=1)
@@ -106,10 +115,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tutorial": {
         "lanes": 1,
         "network": "tutorial",
+        "learning_rate": 1e-3,
         "learning_rate_schedule": "constant",
         "discount": 0.99,
         "n_step": 1,
         "double": False,
+        "reward_clip": 0.0,
         "loss": "mse",
         "batch_size": 64,
         "memory_size": 50_000,

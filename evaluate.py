@@ -14,6 +14,9 @@ from environments import make_vector_env
 from model_file import load_network, make_saved_env, read_saved_agent
 from startup import at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
 
+# Training judges every run from the same starts, far from those that this script takes by default.
+EVALUATION_SEED = 1_000_000_000
+
 QValues = Callable[[np.ndarray], np.ndarray]
 
 
@@ -26,22 +29,27 @@ class Episodes:
         lengths: int64 (n,), steps.
         successes: bool (n,), `info["is_success"]` at the end, or None where the environment does not say.
         timed_out: bool (n,), truncated without having terminated.
+        overestimation: float64 (n,), max_a Q(first observation, a) less the discounted return that followed, of rewards
+            as they were learned from (van Hasselt et al. 2016, fig. 3, take the means of both). An episode that times
+            out ends the sum but not what Q foresees.
     """
 
     returns: np.ndarray
     lengths: np.ndarray
     successes: np.ndarray | None
     timed_out: np.ndarray
+    overestimation: np.ndarray
 
     def scores(self) -> dict[str, float]:
-        """Mean, standard deviation, minimum and maximum of the returns, mean length, and shares of the outcomes: timed
-        out, and won and lost where the environment says."""
+        """Mean, standard deviation, minimum and maximum of the returns, mean length and overestimation, and shares of
+        the outcomes: timed out, and won and lost where the environment says."""
         scores = {
             "avg": self.returns.mean(),
             "std": self.returns.std(),
             "min": self.returns.min(),
             "max": self.returns.max(),
             "length": self.lengths.mean(),
+            "overestimation": self.overestimation.mean(),
             "timed_out": self.timed_out.mean(),
         }
         if self.successes is not None:
@@ -56,7 +64,9 @@ def make_evaluation_envs(config: Config, episodes: int) -> VectorEnv:
     return make_vector_env(config.env, config.env_args, lanes)
 
 
-def play_greedily(envs: VectorEnv, q_values: QValues, episodes: int, seed: int) -> Episodes:
+def play_greedily(
+    envs: VectorEnv, q_values: QValues, episodes: int, seed: int, discount: float, reward_clip: float
+) -> Episodes:
     """Play episodes with the action of the highest Q-value, all lanes at once.
 
     Every lane plays its fixed share of the episodes, since a count of the first to finish would favour short ones.
@@ -66,29 +76,36 @@ def play_greedily(envs: VectorEnv, q_values: QValues, episodes: int, seed: int) 
         q_values: from observations (batch, ...) to (batch, n_actions).
         episodes: how many.
         seed: lane i is seeded with seed + i.
+        discount, reward_clip: as Q was learned (a clip of 0 does not clip); they matter to the overestimation alone.
     """
     lanes = envs.num_envs
     shares = np.full(lanes, episodes // lanes) + (np.arange(lanes) < episodes % lanes)
     first_action = int(envs.single_action_space.start)  # type: ignore[attr-defined]
     played, returns, lengths = np.zeros(lanes, int), np.zeros(lanes), np.zeros(lanes, int)
+    overestimation = np.zeros(lanes)
     records: list[tuple] = []
     observations, _ = envs.reset(seed=seed)
     while len(active := np.flatnonzero(played < shares)):
         actions = np.full(lanes, first_action)
-        actions[active] += q_values(observations[active]).argmax(axis=1)
+        values = q_values(observations[active])
+        actions[active] += values.argmax(axis=1)
+        overestimation[active] += np.where(lengths[active] == 0, values.max(axis=1), 0)
         observations, rewards, terminated, truncated, infos = envs.step(actions)
         returns += rewards
+        learned_from = np.clip(rewards, -reward_clip, reward_clip) if reward_clip else rewards
+        overestimation -= discount**lengths * learned_from
         lengths += 1
         ended = terminated | truncated
         success = infos.get("final_info", {}).get("is_success")
         for lane in active[ended[active]]:
             won = None if success is None else bool(success[lane])
-            records.append((played[lane], lane, returns[lane], lengths[lane], won, not terminated[lane]))
+            outcome = returns[lane], lengths[lane], won, not terminated[lane], overestimation[lane]
+            records.append((played[lane], lane, *outcome))
         played += ended
-        returns[ended] = lengths[ended] = 0
-    _, _, episode_returns, episode_lengths, wins, timed_out = zip(*sorted(records, key=lambda r: r[:2]), strict=True)
-    successes = None if None in wins else np.array(wins)
-    return Episodes(np.array(episode_returns), np.array(episode_lengths), successes, np.array(timed_out))
+        returns[ended] = lengths[ended] = overestimation[ended] = 0
+    in_order = [record[2:] for record in sorted(records, key=lambda record: record[:2])]
+    episode_returns, episode_lengths, wins, timed_out, gaps = map(np.array, zip(*in_order, strict=True))
+    return Episodes(episode_returns, episode_lengths, None if None in wins else wins, timed_out, gaps)
 
 
 def main() -> None:
@@ -96,6 +113,9 @@ def main() -> None:
     end_quietly_on_ctrl_c()
     parser = make_parser("Play a saved model greedily over many seeded episodes and print its scores.")
     parser.add_argument("model", type=Path, help="a .model file")
+    parser.add_argument(
+        "--exact", action="store_true", help="judge a Blob model over all starts, against the optimum, instead"
+    )
     parser.add_argument("--episodes", type=at_least(1), default=10_000, help="episodes (default: %(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
     arguments = parser.parse_args()
@@ -103,11 +123,17 @@ def main() -> None:
         saved = read_saved_agent(arguments.model)
         env = make_saved_env(arguments.model, saved)
         import_tensorflow()
+        if arguments.exact:
+            from optimum import judge_model
+
+            print(judge_model(arguments.model).table())
+            return
         from networks import compile_q_values
 
         q_values = compile_q_values(load_network(arguments.model, env))
         envs = make_evaluation_envs(saved.config, arguments.episodes)
-    episodes = play_greedily(envs, q_values, arguments.episodes, arguments.seed)
+    config = saved.config
+    episodes = play_greedily(envs, q_values, arguments.episodes, arguments.seed, config.discount, config.reward_clip)
     env.close()
     envs.close()
     print_scores(episodes)
@@ -124,6 +150,7 @@ def print_scores(episodes: Episodes) -> None:
         print(f"won         {scores['won']:.2%}")
         print(f"lost        {scores['lost']:.2%}")
     print(f"timed out   {scores['timed_out']:.2%}")
+    print(f"Q exceeds   {scores['overestimation']:+.3f} (max Q at the start less the discounted return that followed)")
 
 
 if __name__ == "__main__":

@@ -24,13 +24,17 @@ def observation_dtype(space: gym.Space) -> np.dtype:
     return np.dtype(np.float32 if np.issubdtype(space.dtype, np.floating) else np.int32)
 
 
-def build_q_network(observation_space: gym.Space, n_actions: int, network: str = "auto") -> keras.Model:
+def build_q_network(
+    observation_space: gym.Space, n_actions: int, network: str = "auto", dueling: bool = False
+) -> keras.Model:
     """Build the model that maps a batch of observations to Q-values.
 
     Args:
         observation_space: Box of shape (features,) or (height, width, channels), Discrete or MultiDiscrete.
         n_actions: number of discrete actions.
         network: "auto", or "tutorial" for the Blob tutorial's convolutions (images only).
+        dueling: whether the value of the observation and the advantages of the actions are told apart (Wang et al.
+            2016).
 
     Returns:
         A model from (batch, *observation shape) in `observation_dtype` to float32 (batch, n_actions).
@@ -52,9 +56,17 @@ def build_q_network(observation_space: gym.Space, n_actions: int, network: str =
     elif max(pixels.shape[1:3]) > LARGEST_GRID:
         features = _nature(pixels)
     else:
-        features = _dense(_grid(pixels), 256)
-    q_values = layers.Dense(n_actions, name="q_values")(features)
+        features = _dense(_grid(pixels), 256, n_layers=3)
+    q_values = layers.Dense(n_actions, name="advantages" if dueling else "q_values")(features)
+    if dueling:
+        value = layers.Dense(1, name="value")(features)
+        q_values = value + q_values - ops.mean(q_values, axis=1, keepdims=True)  # Wang et al. 2016, eq. 9
     return keras.Model(inputs, q_values, name="q_network")
+
+
+def has_convolutions(model: keras.Model) -> bool:
+    """Whether a layer of the model convolves."""
+    return any(isinstance(layer, layers.Conv2D) for layer in model.layers)
 
 
 def compile_q_values(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
@@ -64,8 +76,8 @@ def compile_q_values(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     return lambda observations: function(observations).numpy()
 
 
-def _dense(features: keras.KerasTensor, units: int) -> keras.KerasTensor:
-    for _ in range(2):
+def _dense(features: keras.KerasTensor, units: int, n_layers: int = 2) -> keras.KerasTensor:
+    for _ in range(n_layers):
         features = layers.Dense(units, activation="relu", kernel_initializer="he_uniform")(features)
     return features
 
@@ -78,32 +90,36 @@ def _one_hot(inputs: keras.KerasTensor, space: Discrete | MultiDiscrete) -> kera
 
 
 def _grid(pixels: keras.KerasTensor) -> keras.KerasTensor:
-    """A board, as it is and as it looks from the cells that matter.
+    """A board, as it is and as it looks from the rows and columns that matter.
 
     What to do depends on where things lie relative to the player, and a dense layer on pixels would have to learn that
-    anew for every cell. So each of `channels` heads scores every cell by a 1x1 convolution, and a softmax over the
-    board turns the scores into attention. A head starts on the cell where its own channel is brightest and learns where
-    to look from there. Row sums and column sums of the board are shifted so that the attended row and column lie in the
-    middle: everything appears at its offset from the attended cell.
+    anew for every cell. So each of `channels` heads scores every row by what lies in it, and a softmax turns the scores
+    into attention. A head starts on the row where its own channel is brightest and learns where to look from there.
+    What it sees is the board's row sums, each at its offset from the attended row. Columns alike.
 
     From (batch, h, w, c) to (batch, features).
     """
-    height, width, channels = pixels.shape[1:]
-    # A dense layer on the channels is a 1x1 convolution. The factor lets a head settle on one cell from the start.
-    scores = layers.Dense(channels, kernel_initializer="identity", name="scores")(pixels)
-    attention = layers.Softmax(axis=(1, 2), name="attention")(scores * SHARPNESS)
-    features = [layers.Flatten()(pixels)]
-    for n, other_axis in ((height, 2), (width, 1)):
-        attended, lines = ops.sum(attention, axis=other_axis), ops.sum(pixels, axis=other_axis)
-        shifted = ops.einsum("bik,idn,bnc->bkdc", attended, _shifts(n), lines)
-        features += [layers.Flatten()(attended), layers.Flatten()(shifted)]
-    return layers.Concatenate()(features)
+    channels = pixels.shape[3]
+    features = [pixels]
+    for name, other_axis in (("rows", 2), ("columns", 1)):
+        lines = ops.sum(pixels, axis=other_axis)  # (batch, n, c)
+        # The factor lets a head settle on one line from the start.
+        scores = layers.Dense(channels, kernel_initializer="identity", name=f"{name}_scores")(lines) * SHARPNESS
+        attention = layers.Softmax(name=f"{name}_attention")(layers.Permute((2, 1))(scores))  # (batch, heads, n)
+        seen = ops.matmul(attention, _views(lines))
+        features += [lines, attention, seen]
+    return layers.Concatenate()([layers.Flatten()(feature) for feature in features])
 
 
-def _shifts(n: int) -> np.ndarray:
-    """float32 (n, 2n-1, n): element [i, d, k] is 1 where cell k lies at offset d - (n-1) from cell i, else 0."""
-    i, d, k = np.ogrid[:n, : 2 * n - 1, :n]
-    return (k - i == d - (n - 1)).astype(np.float32)
+def _views(lines: keras.KerasTensor) -> keras.KerasTensor:
+    """How all lines look from each: from (batch, n, c) to (batch, n, (2n-1) * c).
+
+    Element [:, i, d * c : (d + 1) * c] is the line at offset d - (n-1) from line i, and 0 beyond the board's edge.
+    """
+    n, channels = lines.shape[1:]
+    padded = ops.pad(lines, ((0, 0), (n - 1, n - 1), (0, 0)))
+    seen_from = np.arange(n)[:, None] + np.arange(2 * n - 1)
+    return ops.reshape(ops.take(padded, seen_from.ravel(), axis=1), (-1, n, (2 * n - 1) * channels))
 
 
 def _tutorial(pixels: keras.KerasTensor) -> keras.KerasTensor:

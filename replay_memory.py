@@ -1,4 +1,4 @@
-"""Replay memory: a bounded deque of transitions that stores every observation once."""
+"""Replay memory: a bounded deque of transitions that stores every observation once, and its prioritized kin."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class Batch(NamedTuple):
         returns: float32 (B,), the discounted sum of up to n rewards.
         discounts: float32 (B,), discount ** (rewards summed), and 0 where the episode terminated.
         next_observations: (B, ...), the observation behind the last reward summed.
+        slots: int64 (B,), where in the memory the transitions lie; `set_priorities` takes them back.
+        chances: float64 (B,), the probability with which each was drawn.
     """
 
     observations: np.ndarray
@@ -37,6 +39,8 @@ class Batch(NamedTuple):
     returns: np.ndarray
     discounts: np.ndarray
     next_observations: np.ndarray
+    slots: np.ndarray
+    chances: np.ndarray
 
 
 class ReplayMemory:
@@ -138,13 +142,15 @@ class ReplayMemory:
         """
         if not len(self):
             raise ValueError("cannot sample from an empty replay memory")
-        return self._gather(generator.integers(len(self), size=batch_size), n_step, discount)
+        steps, lanes = self._locate(generator.integers(len(self), size=batch_size))
+        chances = np.full(batch_size, 1 / len(self))
+        return self._gather(steps % self._rows * self.lanes + lanes, chances, n_step, discount)
 
-    def _gather(self, indices: np.ndarray, n_step: int, discount: float) -> Batch:
-        steps, lanes = self._locate(indices)
-        rows = last = steps % self._rows
+    def _gather(self, slots: np.ndarray, chances: np.ndarray, n_step: int, discount: float) -> Batch:
+        rows, lanes = np.divmod(slots, self.lanes)
+        last = rows
         returns = self._rewards[rows, lanes]
-        discounts = np.full(len(indices), discount, np.float32)
+        discounts = np.full(len(slots), discount, np.float32)
         newest = (self._steps - 1) % self._rows
         for _ in range(n_step - 1):
             goes_on = ~self._ended[last, lanes] & (last != newest)
@@ -158,6 +164,8 @@ class ReplayMemory:
             returns,
             discounts,
             self._next_observations(last, lanes),
+            slots,
+            chances,
         )
 
     def _locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -201,3 +209,113 @@ class ReplayMemory:
         self._steps = int(state["steps"])
         keys = map(tuple, state["final_keys"].tolist())
         self._final_observations = dict(zip(keys, state["final_observations"].copy(), strict=True))
+
+
+class SumTree:
+    """n numbers of at least 0, their sum, and the search for where a running sum of them is reached, in O(log n).
+
+    A complete binary tree in an array: node i has the children 2i and 2i+1, every inner node is the sum of its two, and
+    the root is node 1.
+
+    Args:
+        n: how many numbers; all are 0 at first.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._first_leaf = 1 << max(0, n - 1).bit_length()
+        self._nodes = np.zeros(2 * self._first_leaf)
+
+    @property
+    def total(self) -> float:
+        """The sum of all numbers."""
+        return float(self._nodes[1])
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """The numbers at int (k,): float64 (k,)."""
+        return self._nodes[self._first_leaf + indices]
+
+    def __setitem__(self, indices: np.ndarray, numbers: npt.ArrayLike) -> None:
+        """Set the numbers at int (k,). Of an index given twice the last number stays."""
+        nodes = self._first_leaf + indices
+        self._nodes[nodes] = numbers
+        while nodes[0] > 1:  # all leaves lie equally deep
+            nodes = np.unique(nodes // 2)
+            self._nodes[nodes] = self._nodes[2 * nodes] + self._nodes[2 * nodes + 1]
+
+    def find(self, sums: np.ndarray) -> np.ndarray:
+        """For float64 (k,) in [0, total): int64 (k,), the first index up to which the numbers sum to more."""
+        nodes, sums = np.ones(len(sums), np.int64), sums.copy()
+        while nodes[0] < self._first_leaf:
+            left = self._nodes[2 * nodes]
+            # Rounding may leave a rest where nothing is: never step into an empty half.
+            right = (sums >= left) & (self._nodes[2 * nodes + 1] > 0)
+            sums -= np.where(right, left, 0)
+            nodes = 2 * nodes + right
+        return nodes - self._first_leaf
+
+
+class PrioritizedReplayMemory(ReplayMemory):
+    """Draws transitions in proportion to their last TD error (Schaul et al. 2016, "Prioritized experience replay").
+
+    Transition i is drawn with chance p_i / sum of all p, where p_i = (|TD error| + EPSILON) ** alpha (section 3.3). New
+    ones get the largest p so far, so that each is seen soon.
+
+    Args:
+        maxlen, lanes, shape, dtype: as `ReplayMemory`.
+        alpha: 0 draws uniformly, 1 in full proportion.
+    """
+
+    EPSILON = 1e-3  # in reward; without it a transition of no error would never be drawn again
+
+    def __init__(
+        self, maxlen: int, lanes: int, shape: tuple[int, ...], dtype: npt.DTypeLike, alpha: float = 0.6
+    ) -> None:
+        super().__init__(maxlen, lanes, shape, dtype)
+        self._alpha = alpha
+        self._tree = SumTree(self._rows * lanes)
+        self._largest = 1.0
+
+    def append(
+        self,
+        observations: npt.ArrayLike,
+        actions: npt.ArrayLike,
+        rewards: npt.ArrayLike,
+        terminated: npt.ArrayLike,
+        truncated: npt.ArrayLike,
+        next_observations: npt.ArrayLike,
+    ) -> None:
+        """As `ReplayMemory.append`."""
+        row, next_row = self._steps % self._rows, (self._steps + 1) % self._rows
+        super().append(observations, actions, rewards, terminated, truncated, next_observations)
+        lanes = np.arange(self.lanes)
+        self._tree[row * self.lanes + lanes] = self._largest
+        self._tree[next_row * self.lanes + lanes] = 0  # fell off the left
+
+    def sample(self, batch_size: int, n_step: int, discount: float, generator: np.random.Generator) -> Batch:
+        """Draw transitions by priority, one from each of `batch_size` equal shares of the total (appendix B.2.1).
+
+        Raises:
+            ValueError: the memory is empty.
+        """
+        if not len(self):
+            raise ValueError("cannot sample from an empty replay memory")
+        shares = (np.arange(batch_size) + generator.random(batch_size)) / batch_size
+        slots = self._tree.find(shares * self._tree.total)
+        return self._gather(slots, self._tree[slots] / self._tree.total, n_step, discount)
+
+    def set_priorities(self, slots: np.ndarray, td_errors: np.ndarray) -> None:
+        """Take note of the TD errors, float (B,), of the transitions in the slots that a batch named, int (B,)."""
+        priorities = (np.abs(td_errors) + self.EPSILON) ** self._alpha
+        self._tree[slots] = priorities
+        self._largest = max(self._largest, float(priorities.max()))
+
+    def get_state(self) -> dict[str, Any]:
+        """As `ReplayMemory.get_state`, with the priorities."""
+        priorities = self._tree[np.arange(self._rows * self.lanes)]
+        return {**super().get_state(), "priorities": priorities, "largest": self._largest}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """As `ReplayMemory.set_state`."""
+        super().set_state(state)
+        self._tree[np.arange(self._rows * self.lanes)] = state["priorities"]
+        self._largest = float(state["largest"])

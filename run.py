@@ -18,12 +18,9 @@ import keras
 import numpy as np
 
 from agent import DQNAgent, UpdateStats
-from evaluate import make_evaluation_envs, play_greedily
+from evaluate import EVALUATION_SEED, make_evaluation_envs, play_greedily
 from model_file import SavedAgent, package_versions, save_model
 from startup import InputError
-
-# Every run is judged from the same starts, far from those that `evaluate.py` takes by default.
-EVALUATION_SEED = 1_000_000_000
 
 
 class Run:
@@ -83,7 +80,8 @@ class Run:
 
         The callbacks' logs hold, as floats: episode (the window's last), reward_avg, reward_min, reward_max,
         episode_length, epsilon, loss, q_mean, q_max (nan before the first update), learning_rate, steps_per_second,
-        steps, updates, memory_fill (0 to 1), and greedy_avg, greedy_min, greedy_max of the latest greedy evaluation.
+        steps, updates, memory_fill (0 to 1), and greedy_avg, greedy_min, greedy_max, greedy_overestimation
+        of the latest greedy evaluation (see `evaluate.Episodes`).
 
         Args:
             episodes: return and length (steps) of each.
@@ -106,7 +104,7 @@ class Run:
             )
         if self._is_evaluation_due():
             self._evaluate()
-        logs |= {f"greedy_{key}": self._greedy.get(key, np.nan) for key in ("avg", "min", "max")}
+        logs |= {f"greedy_{key}": self._greedy.get(key, np.nan) for key in ("avg", "min", "max", "overestimation")}
         self._callbacks.on_epoch_end(self.window, {"episode": self.episode, **logs})
         self.window += 1
         if self.episode < self.config.episodes and not self.agent.online.stop_training:
@@ -150,8 +148,14 @@ class Run:
     def _evaluate(self) -> None:
         """Play greedily from the fixed starts, and keep the model if it is the best so far."""
         self._evaluated = self.episode
+        config = self.config
         episodes = play_greedily(
-            self._evaluation_envs, self.agent.q_values, self.config.evaluate_episodes, EVALUATION_SEED
+            self._evaluation_envs,
+            self.agent.q_values,
+            config.evaluate_episodes,
+            EVALUATION_SEED,
+            config.discount,
+            config.reward_clip,
         )
         self._greedy = episodes.scores()
         if self._greedy["avg"] > self._best_scores["avg"]:

@@ -29,6 +29,7 @@ from tqdm import tqdm
 from agent import DQNAgent, UpdateStats
 from config import Config
 from environments import final_observations, make_vector_env, published_symmetries
+from optimum import PercentOfOptimum, is_solvable, judge_model
 from run import Run, StopOnCtrlC
 from tensorboard_callback import EpisodeTensorBoard
 
@@ -39,7 +40,8 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     Args:
         config: the settings. Without a seed, one is drawn and recorded.
         callbacks: Keras callbacks beside the built-in one. A Keras epoch is a window of `aggregate_every` episodes;
-            `Run.end_window` lists what they may monitor. `stop_training` is honoured.
+            `Run.end_window` lists what they may monitor. What they add to the logs goes to TensorBoard too.
+            `stop_training` is honoured.
 
     Returns:
         The run. Ctrl-C ends it early, with `interrupted` set; a second Ctrl-C ends the program at once.
@@ -52,7 +54,7 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     envs = make_vector_env(config.env, config.env_args, config.lanes)
     agent = DQNAgent(envs.single_observation_space, envs.single_action_space, config, published_symmetries(envs))
     run = Run(agent)
-    run.begin([EpisodeTensorBoard(run.log_dir, config), *learning_rate_callbacks(config), *callbacks])
+    run.begin([*learning_rate_callbacks(config), *callbacks, EpisodeTensorBoard(run.log_dir, config)])
 
     # Drawn from the run's seed rather than equal to it: lane i is seeded with seed + i, so neighbouring runs would
     # share lanes.
@@ -101,9 +103,13 @@ def learning_rate_callbacks(config: Config) -> list[keras.callbacks.Callback]:
 
 def main() -> None:
     """The command line."""
+    # Blob's optimum is known. The learner sees nothing of it: it only judges, in a curve and, in the end, a table.
+    solvable = is_solvable(CONFIG)
     with exit_on_bad_input():
-        run = train(CONFIG)
+        run = train(CONFIG, [PercentOfOptimum(CONFIG)] if solvable else [])
     print(run.summary())
+    if solvable and run.best:
+        print(judge_model(run.best).table())
     if run.interrupted:
         sys.exit(130)
 

@@ -51,7 +51,15 @@ def batch(returns: list[float], discounts: list[float], actions: list[int]) -> B
         np.array(returns, np.float32),
         np.array(discounts, np.float32),
         next_observations.astype(np.float32),
+        np.arange(n),
+        np.full(n, 1 / n),
     )
+
+
+def update(agent: DQNAgent, batch: Batch, weights: list[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """One eager update: its three statistics and the TD errors."""
+    stats, td_errors = agent._update_eagerly(*batch[:5], np.array(weights or [1.0] * len(batch.actions), np.float32))
+    return stats.numpy(), td_errors.numpy()
 
 
 # With these weights the online network values (1, 2) at (1*1+2*0, 1*2+2*1) = (1, 4) and (3, 1) at (3, 7): it picks
@@ -81,7 +89,7 @@ def test_bootstrap_is_the_target_networks_value(double: bool, expected: float) -
 )
 def test_loss_of_one_transition(double: bool, discount: float, loss: str, expected: float) -> None:
     agent = linear_agent(ONLINE, TARGET, double=double, loss=loss)
-    loss_value, _, _ = agent._update_eagerly(*batch([1.0], [discount], [0])).numpy()
+    (loss_value, _, _), _ = update(agent, batch([1.0], [discount], [0]))
     assert loss_value == pytest.approx(expected)
 
 
@@ -90,7 +98,7 @@ def test_gradient_step_moves_only_the_action_taken() -> None:
     # 2 * (1 - 4.5) * (1, 2) = (-7, -14), and SGD with step 1 adds (7, 14). The target does not move: no gradient flows
     # through the bootstrap, and the other action's column stays.
     agent = linear_agent(ONLINE, TARGET, double=False, loss="mse")
-    agent._update_eagerly(*batch([1.0], [0.5], [0]))
+    update(agent, batch([1.0], [0.5], [0]))
     np.testing.assert_allclose(agent.online.get_weights()[0], [[8, 2], [14, 1]])
     np.testing.assert_allclose(agent.target.get_weights()[0], TARGET)
 
@@ -98,7 +106,7 @@ def test_gradient_step_moves_only_the_action_taken() -> None:
 def test_gradient_clip_bounds_the_global_norm() -> None:
     # The gradient (-7, -14) of the test above has the norm sqrt(245); clipped to norm 1 the step is (7, 14) / that.
     agent = linear_agent(ONLINE, TARGET, double=False, loss="mse", gradient_clip=1.0)
-    agent._update_eagerly(*batch([1.0], [0.5], [0]))
+    update(agent, batch([1.0], [0.5], [0]))
     step = np.array([7, 14]) / np.sqrt(245)
     np.testing.assert_allclose(agent.online.get_weights()[0], [[1 + step[0], 2], [step[1], 1]], rtol=1e-6)
 
@@ -107,17 +115,59 @@ def test_update_reports_mean_loss_and_q_values() -> None:
     # Q((1, 2)) = (1, 4), so max_a Q is 4 in both rows. TD errors: 4.5 - 1 = 3.5 for action 0; terminated with return 6:
     # 6 - 4 = 2 for action 1. Mean of squares (12.25 + 4) / 2.
     agent = linear_agent(ONLINE, TARGET, double=False, loss="mse")
-    stats = agent._update_eagerly(*batch([1.0, 6.0], [0.5, 0.0], [0, 1])).numpy()
+    stats, td_errors = update(agent, batch([1.0, 6.0], [0.5, 0.0], [0, 1]))
     assert stats == pytest.approx([8.125, 4.0, 4.0])
+    assert td_errors == pytest.approx([3.5, 2.0])
+
+
+def test_weights_scale_the_losses() -> None:
+    # As above with the weights 1 and 0.25: (12.25 + 0.25 * 4) / 2 = 6.625. The gradient on action 1's column,
+    # Q = w01 + 2 * w11 = 4, is 0.25 * 2 * (4 - 6) * (1, 2) / 2 = (-0.5, -1): SGD adds (0.5, 1).
+    agent = linear_agent(ONLINE, TARGET, double=False, loss="mse")
+    stats, td_errors = update(agent, batch([1.0, 6.0], [0.5, 0.0], [0, 1]), [1.0, 0.25])
+    assert stats[0] == pytest.approx(6.625)
+    assert td_errors == pytest.approx([3.5, 2.0])
+    np.testing.assert_allclose(agent.online.get_weights()[0][:, 1], [2.5, 2])
+
+
+def test_importance_weights_by_hand() -> None:
+    # Drawn with chances 0.4, 0.1 and 0.1: (N P) ** -beta over the largest of them is (P / P_min) ** -beta. Half-way
+    # through the run beta = 0.4 + 0.6 / 2 = 0.7: 4 ** -0.7 = 0.378929. At its end 4 ** -1 = 0.25.
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, episodes=10, priority_beta=0.4))
+    chances = np.array([0.4, 0.1, 0.1])
+    for episodes, expected in ((0, 4**-0.4), (5, 0.378929), (10, 0.25), (12, 0.25)):
+        agent.episodes = episodes
+        assert agent._importance_weights(chances) == pytest.approx([expected, 1, 1], rel=1e-5)
+
+
+def test_prioritized_update_takes_note_of_the_td_errors() -> None:
+    # Two transitions, of which the first wins 8 and the second 0, both terminated, on the online network's Q = 1 of
+    # action 0: TD errors 7 and -1. With alpha 1 the priorities become 7.001 and 1.001.
+    agent = linear_agent(ONLINE, TARGET, prioritized=True, priority_alpha=1.0, batch_size=64)
+    for reward in (8.0, 0.0):
+        agent.remember([[1.0, 2.0]], [0], [reward], [True], [False], [[3.0, 1.0]])
+    agent._update = agent._update_eagerly
+    agent.update()
+    assert agent.memory._tree[np.arange(2)] == pytest.approx([7.001, 1.001])  # type: ignore[attr-defined]
+
+
+def test_reward_clip_bounds_what_is_learned_from() -> None:
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, reward_clip=5.0))
+    for reward in (-300.0, 3.0, 25.0):
+        agent.remember([[1.0, 2.0]], [0], [reward], [True], [False], [[3.0, 1.0]])
+    assert [agent.memory[i].reward for i in range(3)] == [-5.0, 3.0, 5.0]
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, reward_clip=0.0))
+    agent.remember([[1.0, 2.0]], [0], [-300.0], [True], [False], [[3.0, 1.0]])
+    assert agent.memory[0].reward == -300.0
 
 
 def test_td_loss_by_hand() -> None:
     # Errors 0.5, 1, -3. Squares 0.25, 1, 9. Huber with delta 1: 0.125, 0.5, 3 - 0.5 = 2.5; with delta 2: 0.125, 0.5,
     # 2 * (3 - 1) = 4.
     targets, predictions = tf.constant([1.5, 2.0, 0.0]), tf.constant([1.0, 1.0, 3.0])
-    assert td_loss(targets, predictions, "mse", 1.0).numpy() == pytest.approx(10.25 / 3)
-    assert td_loss(targets, predictions, "huber", 1.0).numpy() == pytest.approx(3.125 / 3)
-    assert td_loss(targets, predictions, "huber", 2.0).numpy() == pytest.approx(4.625 / 3)
+    assert td_loss(targets, predictions, "mse", 1.0).numpy() == pytest.approx([0.25, 1, 9])
+    assert td_loss(targets, predictions, "huber", 1.0).numpy() == pytest.approx([0.125, 0.5, 2.5])
+    assert td_loss(targets, predictions, "huber", 2.0).numpy() == pytest.approx([0.125, 0.5, 4])
 
 
 @pytest.mark.parametrize("double", [False, True])
@@ -137,8 +187,10 @@ def test_compiled_update_equals_numpy_reference(double: bool) -> None:
     taken = agent.online(observations).numpy()[np.arange(8), actions]
     expected = np.mean((targets - taken) ** 2)
 
-    loss, _, _ = agent._update(observations, actions, returns, discounts, next_observations).numpy()
-    assert loss == pytest.approx(expected, rel=1e-5)
+    ones = np.ones(8, np.float32)
+    stats, td_errors = agent._update(observations, actions, returns, discounts, next_observations, ones)
+    assert stats.numpy()[0] == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(td_errors.numpy(), targets - taken, rtol=1e-4, atol=1e-5)
 
 
 def test_target_starts_equal_to_online() -> None:
@@ -299,7 +351,7 @@ def test_update_is_traced_once_for_all_batch_sizes() -> None:
     remember_episodes(agent, 5)
     agent.update()
     for size in (1, 7, 64):
-        agent._update(*agent.memory.sample(size, 1, 0.9, np.random.default_rng(0)))
+        agent._update(*agent.memory.sample(size, 1, 0.9, np.random.default_rng(0))[:5], np.ones(size, np.float32))
     assert agent._update.experimental_get_tracing_count() == 1
 
 
@@ -319,15 +371,16 @@ def test_a_symmetry_turns_observations_and_actions_of_the_batch() -> None:
     agent.remember(observation, [0], [1.0], no, no, next_observation)
     seen: list[np.ndarray] = []
 
-    def update(*batch: np.ndarray) -> tf.Tensor:
+    def see(*batch: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
         seen.extend(batch)
-        return tf.zeros(3)
+        return tf.zeros(3), tf.zeros(4)
 
-    agent._update = update
+    agent._update = see
     agent.update()
-    observations, actions, returns, discounts, next_observations = seen
+    observations, actions, returns, discounts, next_observations, weights = seen
     np.testing.assert_array_equal(observations, [[2, 1]] * 4)
     np.testing.assert_array_equal(next_observations, [[4, 3]] * 4)
     np.testing.assert_array_equal(actions, [1] * 4)
     np.testing.assert_array_equal(returns, [1.0] * 4)
     np.testing.assert_array_equal(discounts, [0.5] * 4)
+    np.testing.assert_array_equal(weights, [1.0] * 4)

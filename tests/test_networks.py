@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from blob_env import BlobRules
-from networks import SHARPNESS, _grid, build_q_network, observation_dtype
+from networks import SHARPNESS, _grid, build_q_network, has_convolutions, observation_dtype
 from startup import InputError
 
 BOARD = gym.spaces.Box(0, 255, (10, 10, 3), np.uint8)
@@ -20,7 +20,7 @@ def test_tutorial_network_has_the_parameters_of_the_tutorial() -> None:
 @pytest.mark.parametrize(
     ("space", "layer"),
     [
-        (BOARD, "attention"),
+        (BOARD, "rows_attention"),
         (gym.spaces.Box(0, 255, (84, 84, 4), np.uint8), "conv2d"),
         (gym.spaces.Box(-1, 1, (4,), np.float64), "dense"),
         (gym.spaces.Discrete(16), "dense"),
@@ -64,37 +64,55 @@ def test_grid_features_equal_a_numpy_reference() -> None:
     inputs = keras.Input((height, width, channels))
     model = keras.Model(inputs, _grid(inputs))
     generator = np.random.default_rng(0)
-    kernel, bias = generator.normal(size=(channels, channels)), generator.normal(size=channels)
-    model.get_layer("scores").set_weights([kernel, bias])
+    weights = {name: generator.normal(size=(channels + 1, channels)) for name in ("rows", "columns")}
+    for name, kernel in weights.items():
+        model.get_layer(f"{name}_scores").set_weights([kernel[:-1], kernel[-1]])
     boards = generator.random((5, height, width, channels)).astype(np.float32)
     for board, features in zip(boards, model(boards).numpy(), strict=True):
-        np.testing.assert_allclose(features, reference(board, kernel, bias), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(features, reference(board, weights), rtol=1e-4, atol=1e-6)
 
 
-def reference(board: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """The features of one board, cell by cell."""
-    height, width, channels = board.shape
-    exponentials = np.exp(SHARPNESS * (board @ kernel + bias))
-    attention = exponentials / exponentials.sum(axis=(0, 1))
+def reference(board: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
+    """The features of one board, line by line."""
+    channels = board.shape[2]
     features = [board.ravel()]
-    for axis, n in ((1, height), (0, width)):
-        attended, lines = attention.sum(axis=axis), board.sum(axis=axis)
-        shifted = np.zeros((channels, 2 * n - 1, channels))  # [head, offset + n - 1, channel]
+    for name, lines in (("rows", board.sum(axis=1)), ("columns", board.sum(axis=0))):
+        n, kernel = len(lines), weights[name]
+        exponentials = np.exp(SHARPNESS * (lines @ kernel[:-1] + kernel[-1]))
+        attention = exponentials / exponentials.sum(axis=0)  # (n, heads)
+        seen = np.zeros((channels, 2 * n - 1, channels))  # [head, offset + n - 1, channel]
         for head in range(channels):
             for here in range(n):
                 for there in range(n):
-                    shifted[head, there - here + n - 1] += attended[here, head] * lines[there]
-        features += [attended.ravel(), shifted.ravel()]
+                    seen[head, there - here + n - 1] += attention[here, head] * lines[there]
+        features += [lines.ravel(), attention.T.ravel(), seen.ravel()]
     return np.concatenate(features)
 
 
 def test_untrained_heads_sit_on_the_pieces() -> None:
     """The first head starts on the player, the only piece with red; the second on the food, which has the most green;
-    the third on the enemy. The food then appears in the first head's view at its offset from the player."""
+    the third on the enemy."""
     board = np.array([[[2, 3], [5, 1], [7, 8]]])  # player, food, enemy
     image = BlobRules().observe(board)
     model = build_q_network(BOARD, 9)
-    heads = keras.Model(model.input, model.get_layer("attention").output)(image).numpy()[0]
-    for head, cell in enumerate(board[0]):
-        assert np.unravel_index(heads[:, :, head].argmax(), (10, 10)) == tuple(cell)
-        assert heads[:, :, head].max() > 0.9
+    for axis, name in enumerate(("rows", "columns")):
+        heads = keras.Model(model.input, model.get_layer(f"{name}_attention").output)(image).numpy()[0]
+        assert heads.argmax(axis=1).tolist() == board[0, :, axis].tolist()
+        assert (heads.max(axis=1) > 0.9).all()
+
+
+def test_dueling_head_by_hand() -> None:
+    # Wang et al. 2016, eq. 9: Q = V + A - mean(A). A value of 3 and advantages 1, 2 and 6, whose mean is 3, whatever
+    # is observed: 1, 2 and 6.
+    model = build_q_network(gym.spaces.Box(-1, 1, (4,), np.float32), 3, dueling=True)
+    for name, biases in (("value", [3.0]), ("advantages", [1.0, 2.0, 6.0])):
+        layer = model.get_layer(name)
+        layer.set_weights([np.zeros(layer.kernel.shape), np.array(biases)])
+    np.testing.assert_allclose(model(np.ones((1, 4), np.float32)), [[1, 2, 6]])
+    model.get_layer("value").set_weights([np.zeros((128, 1)), np.array([10.0])])
+    np.testing.assert_allclose(model(np.ones((1, 4), np.float32)), [[8, 9, 13]])
+
+
+def test_convolutions_are_told_from_the_rest() -> None:
+    assert has_convolutions(build_q_network(BOARD, 9, "tutorial"))
+    assert not has_convolutions(build_q_network(BOARD, 9))
