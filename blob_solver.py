@@ -103,8 +103,7 @@ class Games:
     """
 
     def __init__(self, rules: BlobRules, foods: np.ndarray, enemies: np.ndarray, reward_clip: float = 0.0) -> None:
-        if rules.food_moves or rules.enemy_moves:
-            raise ValueError("only a Blob whose food and enemy stand still can be solved")
+        _check_static(rules)
         self._size, n_cells, games = rules.size, rules.size**2, np.arange(len(foods))
         cells = np.stack(np.divmod(np.arange(n_cells), rules.size), axis=1)
         moved = np.clip(cells[:, None] + MOVES, 0, rules.size - 1)
@@ -162,6 +161,11 @@ class Games:
         return values
 
 
+def _check_static(rules: BlobRules) -> None:
+    if rules.food_moves or rules.enemy_moves:
+        raise ValueError("only a Blob whose food and enemy stand still can be solved")
+
+
 def follow(rules: BlobRules, positions: np.ndarray, policy: Policy) -> Outcomes:
     """Play a deterministic policy from every start to its end, as the environment would.
 
@@ -198,6 +202,7 @@ def judge(rules: BlobRules, q_values: QValues, discount: float, reward_clip: flo
     Raises:
         ValueError: food or enemy moves.
     """
+    _check_static(rules)
     exact = rules.n_starts <= MOST_STARTS
     sampled = np.random.default_rng(seed).integers(rules.n_starts, size=SAMPLE)
     starts = np.arange(rules.n_starts) if exact else sampled

@@ -43,19 +43,20 @@ class Config:
     evaluate_every: int = _setting(
         1_000, "episodes between greedy evaluations, which choose the best model", at_least=1
     )
-    evaluate_episodes: int = _setting(500, "seeded starts in every greedy evaluation", at_least=1)
+    evaluate_episodes: int = _setting(2_000, "seeded starts in every greedy evaluation", at_least=1)
 
     network: str = _setting(
         "auto",
-        "auto picks by the observation; tutorial is the 2 x 256 filters of the Blob tutorial",
-        choices=("auto", "tutorial"),
+        "auto picks by the observation; dense sees small images without attention; tutorial is the 2 x 256 filters of "
+        "the Blob tutorial",
+        choices=("auto", "dense", "tutorial"),
     )
     learning_rate: float = _setting(3e-3, "Adam's step size", above=0)
     learning_rate_schedule: str = _setting(
         "linear", "whether the rate falls linearly to 0 over the run's windows", choices=("constant", "linear")
     )
     discount: float = _setting(0.9, "worth of a reward one step later", at_least=0, at_most=1)
-    n_step: int = _setting(3, "rewards summed before the target bootstraps", at_least=1)
+    n_step: int = _setting(1, "rewards summed before the target bootstraps", at_least=1)
     double: bool = _setting(True, "double DQN: the online network picks the next action, the target network values it")
     dueling: bool = _setting(False, "dueling network: the observation's value and the actions' advantages apart")
     reward_clip: float = _setting(
@@ -71,7 +72,7 @@ class Config:
     priority_beta: float = _setting(
         0.4, "share of the bias of prioritized draws that weights undo; rises to 1 over the run", at_least=0, at_most=1
     )
-    memory_size: int = _setting(25_000, "transitions in the replay memory", at_least=1)
+    memory_size: int = _setting(100_000, "transitions in the replay memory", at_least=1)
     learn_start: int = _setting(1_000, "transitions in the memory before the first update", at_least=1)
     learn_every: int = _setting(8, "environment steps for each update", at_least=1)
     target_update: str = _setting(
@@ -86,9 +87,9 @@ class Config:
         "epsilon decays by a factor each episode, or falls linearly over steps",
         choices=("episodes", "steps"),
     )
-    epsilon_decay: float = _setting(0.99975, "factor on epsilon after each episode", above=0, at_most=1)
+    epsilon_decay: float = _setting(0.999, "factor on epsilon after each episode", above=0, at_most=1)
     epsilon_steps: int = _setting(10_000, "environment steps of the linear fall", at_least=1)
-    epsilon_min: float = _setting(0.001, "the lowest epsilon", at_least=0, at_most=1)
+    epsilon_min: float = _setting(0.2, "the lowest epsilon", at_least=0, at_most=1)
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -125,6 +126,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "memory_size": 50_000,
         "learn_every": 1,
+        "epsilon_decay": 0.99975,
+        "epsilon_min": 0.001,
         "symmetries": False,
         "target_every": 5,
     },
@@ -176,10 +179,16 @@ def parse_config(arguments: Sequence[str] | None = None) -> Config:
         else:
             options |= {"type": {"int": int, "float": float, "str": str}[kind], "metavar": kind.upper()}
         parser.add_argument(_flag(setting.name), **options)
+    parser.add_argument(
+        "--size", type=int, metavar="INT", help="cells along Blob's side, short for --env-args size=INT"
+    )
     given = vars(parser.parse_args(arguments))
+    size = given.pop("size")
     with exit_on_bad_input(parser.prog):
         if "env_args" in given:
             given["env_args"] = dict(_parse_env_arg(text) for text in given["env_args"])
+        if size is not None:
+            given["env_args"] = {"size": size, **given.get("env_args", {})}
         return Config(**{**PRESETS[given.get("preset", "default")], **given})
 
 

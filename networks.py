@@ -32,7 +32,8 @@ def build_q_network(
     Args:
         observation_space: Box of shape (features,) or (height, width, channels), Discrete or MultiDiscrete.
         n_actions: number of discrete actions.
-        network: "auto", or "tutorial" for the Blob tutorial's convolutions (images only).
+        network: "auto", "dense" to look at small images without attention, or "tutorial" for the Blob tutorial's
+            convolutions (images only).
         dueling: whether the value of the observation and the advantages of the actions are told apart (Wang et al.
             2016).
 
@@ -56,7 +57,8 @@ def build_q_network(
     elif max(pixels.shape[1:3]) > LARGEST_GRID:
         features = _nature(pixels)
     else:
-        features = _dense(_grid(pixels), 256, n_layers=3)
+        board = layers.Flatten()(pixels) if network == "dense" else _grid(pixels)
+        features = _dense(board, 256, n_layers=3)
     q_values = layers.Dense(n_actions, name="advantages" if dueling else "q_values")(features)
     if dueling:
         value = layers.Dense(1, name="value")(features)

@@ -146,7 +146,8 @@ class Run:
         return passed or self.window == 0 or self.episode == self.config.episodes
 
     def _evaluate(self) -> None:
-        """Play greedily from the fixed starts, and keep the model if it is the best so far."""
+        """Play greedily from the fixed starts, and keep the model if none was better: of equals the one that has
+        learned longest."""
         self._evaluated = self.episode
         config = self.config
         episodes = play_greedily(
@@ -158,7 +159,7 @@ class Run:
             config.reward_clip,
         )
         self._greedy = episodes.scores()
-        if self._greedy["avg"] > self._best_scores["avg"]:
+        if self._greedy["avg"] >= self._best_scores["avg"]:
             self._best_scores, self._best_episode = self._greedy, self.episode
             self.best = self._save("best", self._greedy, replaces=self.best)
 

@@ -29,7 +29,6 @@ from tqdm import tqdm
 from agent import DQNAgent, UpdateStats
 from config import Config
 from environments import final_observations, make_vector_env, published_symmetries
-from optimum import PercentOfOptimum, is_solvable, judge_model
 from run import Run, StopOnCtrlC
 from tensorboard_callback import EpisodeTensorBoard
 
@@ -103,7 +102,9 @@ def learning_rate_callbacks(config: Config) -> list[keras.callbacks.Callback]:
 
 def main() -> None:
     """The command line."""
-    # Blob's optimum is known. The learner sees nothing of it: it only judges, in a curve and, in the end, a table.
+    # Blob's optimum is known. It only judges, in a curve and, in the end, a table: `train` does not even import it.
+    from optimum import PercentOfOptimum, is_solvable, judge_model
+
     solvable = is_solvable(CONFIG)
     with exit_on_bad_input():
         run = train(CONFIG, [PercentOfOptimum(CONFIG)] if solvable else [])

@@ -155,6 +155,33 @@ def test_flags_presets_and_json_agree() -> None:
     assert all(isinstance(value, bool | int | float | str) for value in config.hparams().values())
 
 
+def test_size_is_short_for_an_env_arg() -> None:
+    assert parse_config(["--size", "20"]).env_args == {"size": 20}
+    assert parse_config(["--size", "20", "--env-args", "enemy_moves=true"]).env_args == {
+        "size": 20,
+        "enemy_moves": True,
+    }
+
+
+def test_exact_needs_a_blob_that_stands_still(tmp_path: Path) -> None:
+    arguments = [
+        "--episodes",
+        "40",
+        "--learn-start",
+        "40",
+        "--evaluate-episodes",
+        "10",
+        "--env-args",
+        "food_moves=true",
+    ]
+    trained = run(str(ROOT / "train.py"), *arguments, "--size", "4", "--seed", "1", cwd=tmp_path)
+    assert trained.returncode == 0 and "percent of optimum" not in trained.stdout, trained.stderr
+    (model,) = tmp_path.glob("models/*best*.model")
+    assert_refused(
+        run("evaluate.py", str(model), "--exact"), "--exact needs a Blob-v0 whose food and enemy stand still"
+    )
+
+
 def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     """Train, interrupt, score, record: the user's way through, in another folder than the scripts'."""
     script = str(ROOT / "train.py")
@@ -175,6 +202,9 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     shutil.copy(model, moved)
     scored = run(str(ROOT / "evaluate.py"), str(moved), "--episodes", "200", cwd=tmp_path)
     assert scored.returncode == 0 and "200 greedy episodes" in scored.stdout and "won" in scored.stdout
+    exact = run(str(ROOT / "evaluate.py"), str(moved), "--exact", cwd=tmp_path)
+    assert exact.returncode == 0 and exact.stdout.startswith("exact, over all 3,360 starts\n")
+    assert exact.stdout.strip() in output  # the same table as at the end of the run
     played = run(
         str(ROOT / "play.py"), str(moved), "--render", "ansi", "--fps", "1000", "--episodes", "2", cwd=tmp_path
     )

@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,8 +21,12 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import train as train_module
 from agent import DQNAgent
+from blob_env import BlobVectorEnv
+from blob_solver import start_means
 from config import Config
+from evaluate import EVALUATION_SEED
 from model_file import load_network, make_saved_env, read_saved_agent
+from optimum import PercentOfOptimum, judge_model
 from run import Run
 from startup import InputError
 from tensorboard_callback import tag
@@ -281,51 +287,41 @@ def test_the_stored_next_observation_is_the_final_one(
 
 
 def test_agent_learns_the_optimum_of_a_tiny_board(small_config: MakeConfig) -> None:
-    """On 3x3 all 504 starts can be played, and the best mean return is known from a search."""
+    """On 3x3 the greedy player wins from all 504 starts, nearly as fast as can be."""
     config = small_config(env_args={"size": 3}, episodes=2500, lanes=16, batch_size=128, epsilon_decay=0.997)
     config = dataclasses.replace(config, evaluate_every=500, evaluate_episodes=500, learn_every=1, target_every=50)
     run = train(dataclasses.replace(config, memory_size=1000, aggregate_every=50))
-    best = best_of(run)
-    model = load_network(best, make_saved_env(best, read_saved_agent(best)))
-    optimum, reached = tiny_board_returns(3, lambda boards: model(boards).numpy())
-    assert reached >= 0.995 * optimum, f"mean return {reached:.3f} of {optimum:.3f} over all starts"
+    verdict = judge_model(best_of(run))
+    assert verdict.n_starts == verdict.won == 504
+    assert verdict.mean >= 0.995 * verdict.optimum, verdict.table()
 
 
-def tiny_board_returns(size: int, q_values: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
-    """The best mean return over all starts of a board, and that of the greedy policy (200 steps at most)."""
-    from blob_env import MOVES, BlobRules
+def test_percent_of_optimum_goes_to_tensorboard(small_config: MakeConfig) -> None:
+    """It is the latest greedy evaluation's mean between those of random and of best play from the same starts."""
+    config = small_config()
+    recorder = Recorder()
+    run = train(config, [PercentOfOptimum(config), recorder])
+    envs = BlobVectorEnv(config.evaluate_episodes, size=4)
+    envs.reset(seed=EVALUATION_SEED)
+    random, optimum = start_means(envs.rules, envs.positions)
+    expected = [100 * (logs["greedy_avg"] - random) / (optimum - random) for logs in recorder.windows]
+    values = [value for _, value in read_scalars(run.log_dir)["run/percent_of_optimum"]]
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
 
-    rules = BlobRules(size=size)
-    starts = rules.start_positions(np.arange(rules.n_starts))
 
-    def play(choose: Callable[[np.ndarray], np.ndarray], steps: int) -> float:
-        positions, live, returns = starts.copy(), np.arange(len(starts)), np.zeros(len(starts))
-        for _ in range(steps):
-            boards = positions[live]
-            rewards, won, lost = rules.step(boards, choose(boards), [])
-            positions[live] = boards
-            returns[live] += rewards
-            live = live[~(won | lost)]
-            if not len(live):
-                break
-        return float(returns.mean())
-
-    # Steps to the food by sweeping outwards from it: one more than the best of the cells a move leads to.
-    cells = np.stack(np.divmod(np.arange(size**2), size), axis=1)
-    leads_to = np.clip(cells[:, None] + MOVES, 0, size - 1) @ [size, 1]
-    distances = np.full((size**2,) * 3, 10_000)  # [player, food, enemy]
-    player, food, enemy = np.ogrid[: size**2, : size**2, : size**2]
-    for _ in range(size**2):
-        distances = np.where(player == food, 0, np.where(player == enemy, 10_000, 1 + distances[leads_to].min(axis=1)))
-
-    def shortest(boards: np.ndarray) -> np.ndarray:
-        at = boards @ [size, 1]
-        return distances[leads_to[at[:, 0]], at[:, 1, None], at[:, 2, None]].argmin(axis=1)
-
-    def greedy(boards: np.ndarray) -> np.ndarray:
-        return q_values(rules.observe(boards)).argmax(axis=1)
-
-    return play(shortest, 200), play(greedy, 200)
+def test_training_knows_nothing_of_the_optimum(tmp_path: Path) -> None:
+    """A run, its evaluations and its choice of the best model included, never imports the solver."""
+    code = (
+        "import sys; from train import train; from config import Config; "
+        f"run = train(Config(env_args={{'size': 3}}, episodes=60, learn_start=50, batch_size=16, evaluate_every=20, "
+        f"models_dir={str(tmp_path / 'm')!r}, logs_dir={str(tmp_path / 'l')!r})); "
+        "assert run.best and run.agent.updates; "
+        "print({'blob_solver', 'optimum'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(train_module.__file__).parent, capture_output=True, text=True
+    )
+    assert result.stdout.strip() == "set()", result.stderr
 
 
 def test_cartpole_trains(small_config: MakeConfig) -> None:

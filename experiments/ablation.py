@@ -1,0 +1,164 @@
+"""What each part of the learner is worth: `python -m experiments.ablation` trains with every one switched, and draws
+and tabulates how near to Blob's optimum that comes."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from config import PRESETS, Config
+from startup import (
+    InputError,
+    at_least,
+    check_writable,
+    end_quietly_on_ctrl_c,
+    exit_on_bad_input,
+    import_tensorflow,
+    make_parser,
+)
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "without double": {"double": False},
+    "without symmetries": {"symmetries": False},
+    "without reward clip": {"reward_clip": 0.0},
+    "without exploring late": {"epsilon_min": 0.001},
+    "without the grid network": {"network": "dense"},
+    "constant learning rate": {"learning_rate_schedule": "constant"},
+    "mean squared error": {"loss": "mse"},
+    "soft target": {"target_update": "soft"},
+    "3-step returns": {"n_step": 3},
+    "dueling": {"dueling": True},
+    "prioritized": {"prioritized": True},
+    "gradient clip": {"gradient_clip": 10.0},
+    # Given the seconds that the default took, of which it needs many more.
+    "tutorial preset": {"preset": "tutorial", **PRESETS["tutorial"]},
+}
+CURVES = ("variant", "seed", "episode", "seconds", "percent_of_optimum")
+RESULTS = (
+    *("variant", "seed", "episodes", "updates", "seconds", "mean", "percent_of_optimum"),
+    *("won", "lost", "never_ending", "starts"),
+)
+Row = dict[str, Any]
+
+
+def train_once(variant: str, seed: int, episodes: int, seconds: float | None) -> tuple[list[Row], Row]:
+    """Train a variant in this process and judge its best model: the rows of its curve, and that of its result.
+
+    Args:
+        variant: a key of `VARIANTS`.
+        seed: of the run.
+        episodes: of the run.
+        seconds: after which it is ended, or None.
+    """
+    import_tensorflow()
+    import keras
+
+    from optimum import PercentOfOptimum, judge_model
+    from train import train
+
+    curve: list[Row] = []
+
+    class Record(keras.callbacks.Callback):
+        """Keeps the curve, and ends the run when its time is up."""
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            assert logs
+            point = int(logs["episode"]), time.perf_counter() - began, logs["percent_of_optimum"]
+            if not curve or point[2] != curve[-1]["percent_of_optimum"]:  # else there was no evaluation
+                curve.append(dict(zip(CURVES, (variant, seed, *point), strict=True)))
+            self.model.stop_training = seconds is not None and point[1] > seconds
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config(**{**VARIANTS[variant], "seed": seed, "episodes": episodes})
+        config = dataclasses.replace(config, models_dir=f"{folder}/models", logs_dir=f"{folder}/logs")
+        began = time.perf_counter()
+        run = train(config, [PercentOfOptimum(config), Record()])
+        took = time.perf_counter() - began
+        assert run.best
+        verdict = judge_model(run.best)
+    counts = run.episode, run.agent.updates, took, verdict.mean, verdict.percent_of_optimum
+    outcomes = verdict.won, verdict.lost, verdict.never_ending, verdict.n_starts
+    return curve, dict(zip(RESULTS, (variant, seed, *counts, *outcomes), strict=True))
+
+
+def train_all(variants: Sequence[str], seeds: int, episodes: int, out: Path) -> None:
+    """Train every variant with every seed, each run in a process of its own, one after the other, and write the CSV
+    files as they come. Runs that are in the files already are not done again."""
+    curves, results = out / "ablation_curves.csv", out / "ablation.csv"
+    done = {(row["variant"], int(row["seed"])) for row in read(results)} if results.exists() else set()
+    spawn = multiprocessing.get_context("spawn")  # a fork would share TensorFlow's threads
+    for seed in range(1, seeds + 1):
+        for variant in variants:
+            if (variant, seed) in done:
+                continue
+            limit = default_seconds(results, seed) if variant == "tutorial preset" else None
+            with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+                curve, result = pool.submit(train_once, variant, seed, episodes, limit).result()
+            append(curves, CURVES, curve)
+            append(results, RESULTS, [result])
+            print(f"{variant}, seed {seed}: mean {result['mean']:.4f} after {result['seconds']:.0f} s", flush=True)
+
+
+def default_seconds(results: Path, seed: int) -> float:
+    """The seconds that the default took with this seed.
+
+    Raises:
+        InputError: it has not been run.
+    """
+    for row in read(results) if results.exists() else []:
+        if row["variant"] == "default" and int(row["seed"]) == seed:
+            return float(row["seconds"])
+    raise InputError("--variants with the tutorial preset needs the default too, whose time it is given")
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a CSV file, their values as text."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def append(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Add rows to a CSV file, which is begun with its columns."""
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        if is_new:
+            writer.writeheader()
+        writer.writerows(
+            {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()} for row in rows
+        )
+
+
+def main() -> None:
+    """The command line."""
+    end_quietly_on_ctrl_c()
+    parser = make_parser("Train Blob-v0 with every part of the learner switched; write CSV files, plots and a table.")
+    parser.add_argument("--seeds", type=at_least(1), default=3, help="seeds 1, 2, ... (default: %(default)s)")
+    parser.add_argument("--episodes", type=at_least(1), default=25_000, help="of a run (default: %(default)s)")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder (default: %(default)s)")
+    arguments = parser.parse_args()
+    with exit_on_bad_input():
+        check_writable("--out", str(arguments.out))
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError as error:
+            raise InputError("the plots need matplotlib: pip install -r requirements-extra.txt") from error
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        train_all(arguments.variants, arguments.seeds, arguments.episodes, arguments.out)
+    from experiments.ablation_plot import draw, markdown_table
+
+    draw(read(arguments.out / "ablation_curves.csv"), arguments.out)
+    print(markdown_table(read(arguments.out / "ablation.csv")))
+
+
+if __name__ == "__main__":
+    main()

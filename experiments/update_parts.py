@@ -1,0 +1,109 @@
+"""How near one update comes to its matrix products and convolutions alone: `python -m experiments.update_parts`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Discrete
+
+from blob_env import MOVES, BlobRules
+from config import PRESETS, Config
+from experiments.benchmark import forward_flops, machine, matmul_gflops
+from startup import at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
+
+PRODUCTS = ("MatMul", "BatchMatMulV2", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
+MOST = 1.25  # times its products, that an update is to take at most
+ROUNDS = 10
+
+
+def products_of(graph: Any) -> list[Any]:
+    """The matrix products and convolutions of a graph that its outputs or its assignments need."""
+    waiting = [output.op for output in graph.outputs] + [
+        op for op in graph.get_operations() if op.type.startswith("Assign") and op.type.endswith("VariableOp")
+    ]
+    needed = set()
+    while waiting:
+        op = waiting.pop()
+        if op not in needed:
+            needed.add(op)
+            waiting += [tensor.op for tensor in op.inputs] + list(op.control_inputs)
+    return [op for op in graph.get_operations() if op in needed and op.type in PRODUCTS]
+
+
+def alone(ops: list[Any]) -> Callable[[], Any]:
+    """A function that does these operations, and nothing else, on random numbers of the same shapes."""
+    import tensorflow as tf
+
+    calls = []
+    for op in ops:
+        inputs: dict[str, Any] = {}
+        for argument, tensor in zip(op.op_def.input_arg, op.inputs, strict=True):
+            sizes = tf.get_static_value(tensor)  # a convolution's gradient is told the sizes of what it gives
+            inputs[argument.name] = tf.random.normal(tensor.shape) if sizes is None else tf.constant(sizes)
+        settings = {attr.name: op.get_attr(attr.name) for attr in op.op_def.attr if attr.type != "type"}
+        calls.append((getattr(tf.raw_ops, op.type), inputs, settings))
+    return lambda: [function(**inputs, **settings) for function, inputs, settings in calls]
+
+
+def median_ms(function: Callable[[], Any], repeats: int) -> float:
+    """The median milliseconds of a call."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        for tensor in function():
+            tensor.numpy()
+        times.append(time.perf_counter() - began)
+    return float(np.median(times)) * 1e3
+
+
+def compare(preset: str, repeats: int) -> None:
+    """Time an update and its parts in turns, and print both."""
+    import tensorflow as tf
+
+    from agent import DQNAgent
+
+    config = Config(seed=0, preset=preset, **PRESETS[preset])
+    rules = BlobRules()
+    agent = DQNAgent(rules.observation_space(), Discrete(len(MOVES)), config)
+    n, generator = config.batch_size, np.random.default_rng(0)
+    boards = tf.constant(rules.observe(rules.start_positions(generator.integers(rules.n_starts, size=n))))
+    numbers = tf.constant(generator.random(n), tf.float32)
+    arguments = boards, tf.zeros(n, tf.int32), numbers, numbers, boards, numbers
+    graph = tf.function(agent._update_eagerly).get_concrete_function(*arguments).graph
+    parts = alone(products_of(graph))
+    update = {"update": lambda: agent._update(*arguments)}
+    candidates = {f"parts, XLA {xla}": tf.function(parts, jit_compile=xla) for xla in (False, True)}
+    timed = {**update, **candidates}
+    for function in timed.values():
+        median_ms(function, 10)  # compiled, and warm
+    rounds = {name: [] for name in timed}  # type: dict[str, list[float]]
+    for _ in range(ROUNDS):
+        for name, function in timed.items():
+            rounds[name].append(median_ms(function, repeats))
+    medians = {name: float(np.median(times)) for name, times in rounds.items()}
+    took, products = medians["update"], min(medians[name] for name in candidates)
+    flops = (4 + config.double) * n * forward_flops(agent.online)
+    peak = matmul_gflops()
+    print(f"{preset} preset, batch {n}: an update takes {took:.2f} ms, its {len(products_of(graph))} matrix products")
+    print(f"and convolutions alone {products:.2f} ms: {took / products:.2f} times (at most {MOST} is wanted)")
+    print(f"{flops / took / 1e6:.0f} GFLOP/s, {flops / took / 1e6 / peak:.0%} of the matrix-product peak of {peak:.0f}")
+
+
+def main() -> None:
+    """The command line."""
+    end_quietly_on_ctrl_c()
+    parser = make_parser("Compare the time of an update with that of the matrix products and convolutions in it.")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="default", help="settings (default: %(default)s)")
+    parser.add_argument("--repeats", type=at_least(1), default=100, help="calls in a round (default: %(default)s)")
+    arguments = parser.parse_args()
+    with exit_on_bad_input():
+        import_tensorflow()
+    print(machine(), flush=True)
+    compare(arguments.preset, arguments.repeats)
+
+
+if __name__ == "__main__":
+    main()
