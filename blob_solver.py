@@ -19,6 +19,7 @@ TOLERANCE = 1e-5  # in reward, at which value iteration stops
 
 Policy = Callable[[np.ndarray], np.ndarray]
 QValues = Callable[[np.ndarray], np.ndarray]
+Step = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
 
 @dataclass(frozen=True)
@@ -166,27 +167,50 @@ def _check_static(rules: BlobRules) -> None:
         raise ValueError("only a Blob whose food and enemy stand still can be solved")
 
 
-def follow(rules: BlobRules, positions: np.ndarray, policy: Policy) -> Outcomes:
-    """Play a deterministic policy from every start to its end, as the environment would.
+def follow(states: np.ndarray, step: Step) -> Outcomes:
+    """Play from every start to its end, as the environment would, for 200 steps at most.
 
     Args:
-        rules: of a static Blob.
-        positions: int64 (n, 3, 2), the starts.
-        policy: from positions (k, 3, 2) to actions (k,).
+        states: (n, ...), the starts.
+        step: from states (k, ...) to the next states, rewards, won and lost (k,).
     """
-    positions, going = positions.copy(), np.arange(len(positions))
-    returns, steps = np.zeros(len(positions)), np.zeros(len(positions), np.int64)
-    won, lost = np.zeros(len(positions), bool), np.zeros(len(positions), bool)
+    states, going = states.copy(), np.arange(len(states))
+    returns, steps = np.zeros(len(states)), np.zeros(len(states), np.int64)
+    won, lost = np.zeros(len(states), bool), np.zeros(len(states), bool)
     for _ in range(MAX_STEPS):
-        boards = positions[going]
-        rewards, won[going], lost[going] = rules.step(boards, policy(boards), ())
-        positions[going] = boards
+        states[going], rewards, won[going], lost[going] = step(states[going])
         returns[going] += rewards
         steps[going] += 1
         going = going[~(won | lost)[going]]
         if not len(going):
             break
     return Outcomes(returns, steps, won, lost)
+
+
+def asking(rules: BlobRules, policy: Policy) -> Step:
+    """A step for `follow` whose states are positions (k, 3, 2), and which asks the policy every time."""
+
+    def step(positions: np.ndarray) -> tuple[np.ndarray, ...]:
+        positions = positions.copy()
+        return (positions, *rules.step(positions, policy(positions), ()))
+
+    return step
+
+
+def looking_up(rules: BlobRules, positions: np.ndarray, actions: np.ndarray) -> Step:
+    """A step for `follow` whose states are the numbers of all starts, int (k,), played once and looked up ever after.
+
+    Args:
+        rules: of a static Blob.
+        positions: int64 (n_starts, 3, 2), of all starts in their order.
+        actions: int (n_starts,), taken in each.
+    """
+    after = positions.copy()
+    rewards, won, lost = rules.step(after, actions, ())
+    numbers = np.zeros((rules.size**2,) * 3, np.int32)
+    numbers[tuple(cells_of(rules, positions).T)] = np.arange(len(positions))
+    then = numbers[tuple(cells_of(rules, after).T)]  # of no meaning where the game has ended
+    return lambda starts: (then[starts], rewards[starts], won[starts], lost[starts])
 
 
 def judge(rules: BlobRules, q_values: QValues, discount: float, reward_clip: float = 0.0, seed: int = 0) -> Judgement:
@@ -208,7 +232,10 @@ def judge(rules: BlobRules, q_values: QValues, discount: float, reward_clip: flo
     starts = np.arange(rules.n_starts) if exact else sampled
     positions = rules.start_positions(starts)
     network = in_batches(lambda boards: q_values(rules.observe(boards)), positions)
-    outcomes = follow(rules, positions, _remembered(rules, positions, network) if exact else _asked(rules, q_values))
+    if exact:
+        outcomes = follow(starts, looking_up(rules, positions, network.argmax(axis=1)))
+    else:
+        outcomes = follow(positions, asking(rules, lambda boards: q_values(rules.observe(boards)).argmax(axis=1)))
     truth = [_truth(rules, *chunk, discount, reward_clip) for chunk in _chunks(rules, positions, network)]
     order, random, optimum, optimal_steps, errors, gaps = (np.concatenate(each) for each in zip(*truth, strict=True))
     optimal = outcomes.returns[order] >= optimum - 1e-3
@@ -250,19 +277,6 @@ def in_batches(function: Callable[[np.ndarray], np.ndarray], positions: np.ndarr
 def cells_of(rules: BlobRules, positions: np.ndarray) -> np.ndarray:
     """int64 (n, 3): the cells x * size + y of player, food and enemy."""
     return positions @ np.array([rules.size, 1])
-
-
-def _remembered(rules: BlobRules, positions: np.ndarray, network: np.ndarray) -> Policy:
-    """The network's greedy policy, looked up: each state was asked about once."""
-    n_cells = rules.size**2
-    table = np.zeros((n_cells,) * 3, np.int8)
-    table[tuple(cells_of(rules, positions).T)] = network.argmax(axis=1)
-    return lambda boards: table[tuple(cells_of(rules, boards).T)].astype(np.int64)
-
-
-def _asked(rules: BlobRules, q_values: QValues) -> Policy:
-    """The network's greedy policy, asked anew at every step."""
-    return lambda boards: in_batches(lambda part: q_values(rules.observe(part)).argmax(axis=1), boards)
 
 
 def _chunks(

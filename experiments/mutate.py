@@ -47,6 +47,15 @@ FAULTS = [
             "~self._ended[last, lanes]",
         ),
         ("reset observation given back", "for i in np.flatnonzero(self._ended[rows, lanes]):", "for i in ():"),
+        ("priorities not raised to alpha", "+ self.EPSILON) ** self._alpha", "+ self.EPSILON)"),
+        (
+            "sign of the TD error in the priority",
+            "(np.abs(td_errors) + self.EPSILON)",
+            "(np.maximum(td_errors, 0) + self.EPSILON)",
+        ),
+        ("what fell off is still drawn", "lanes + lanes] = 0  # fell off the left", "lanes + lanes] = 1"),
+        ("sum tree forgets what it passed on the left", "sums -= np.where(right, left, 0)", "pass"),
+        ("sum tree's inner sums not kept", "while nodes[0] > 1:", "while False:"),
     ),
     *_faults(
         "agent.py",
@@ -72,7 +81,40 @@ FAULTS = [
         ("epsilon never falls over episodes", "config.epsilon_decay**self.episodes", "1.0"),
         ("epsilon never falls over steps", "* self.steps / config.epsilon_steps", "* 0"),
         ("one update however many are due", "for _ in range(due)]", "for _ in range(min(due, 1))]"),
+        ("importance weights not applied", "tf.reduce_mean(weights * losses)", "tf.reduce_mean(losses)"),
+        (
+            "importance weights grow with the chance",
+            "(chances / chances.min()) ** -beta",
+            "(chances / chances.min()) ** beta",
+        ),
+        ("priorities never set", "self.memory.set_priorities(batch.slots, td_errors.numpy())", "pass"),
+        ("rewards not clipped", "rewards = np.clip(rewards, -", "np.clip(rewards, -"),
         ("generator not restored", 'self._generator.bit_generator.state = state["generator"]', "pass"),
+    ),
+    *_faults(
+        "networks.py",
+        "tests/test_networks.py",
+        ("dueling without the mean", " - ops.mean(q_values, axis=1, keepdims=True)", ""),
+        (
+            "offsets seen mirrored",
+            "np.arange(n)[:, None] + np.arange(2 * n - 1)",
+            "np.arange(n)[::-1, None] + np.arange(2 * n - 1)",
+        ),
+    ),
+    *_faults(
+        "blob_solver.py",
+        "tests/test_blob_solver.py",
+        (
+            "the end is bootstrapped",
+            "self._rewards + discount * self._goes_on * values",
+            "self._rewards + discount * values",
+        ),
+        ("the worst action taken", "q_values.max(axis=1)\n            if", "q_values.min(axis=1)\n            if"),
+        (
+            "never-ending starts cut short",
+            "for _ in range(MAX_STEPS):\n        states[going]",
+            "for _ in range(20):\n        states[going]",
+        ),
     ),
     *_faults(
         "train.py",

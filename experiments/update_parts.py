@@ -41,8 +41,10 @@ def alone(ops: list[Any]) -> Callable[[], Any]:
     for op in ops:
         inputs: dict[str, Any] = {}
         for argument, tensor in zip(op.op_def.input_arg, op.inputs, strict=True):
-            sizes = tf.get_static_value(tensor)  # a convolution's gradient is told the sizes of what it gives
-            inputs[argument.name] = tf.random.normal(tensor.shape) if sizes is None else tf.constant(sizes)
+            if tensor.dtype.is_integer:  # a convolution's gradient is told the shape of what it gives
+                inputs[argument.name] = tf.constant(op.outputs[0].shape.as_list())
+            else:
+                inputs[argument.name] = tf.random.normal(tensor.shape)
         settings = {attr.name: op.get_attr(attr.name) for attr in op.op_def.attr if attr.type != "type"}
         calls.append((getattr(tf.raw_ops, op.type), inputs, settings))
     return lambda: [function(**inputs, **settings) for function, inputs, settings in calls]

@@ -13,9 +13,11 @@ from blob_solver import (
     SAMPLE,
     Games,
     Judgement,
+    asking,
     cells_of,
     follow,
     judge,
+    looking_up,
     percent_of_optimum,
     start_means,
 )
@@ -137,7 +139,7 @@ def test_random_returns_are_what_random_play_earns() -> None:
     rules = BlobRules(size=5)
     generator = np.random.default_rng(0)
     positions = rules.start_positions(generator.integers(rules.n_starts, size=20_000))
-    outcomes = follow(rules, positions, lambda boards: generator.integers(9, size=len(boards)))
+    outcomes = follow(positions, asking(rules, lambda boards: generator.integers(9, size=len(boards))))
     random, optimum = start_means(rules, positions)
     assert outcomes.returns.mean() == pytest.approx(random, abs=5 * outcomes.returns.std() / np.sqrt(20_000))
     assert 22 < optimum < 25
@@ -145,10 +147,27 @@ def test_random_returns_are_what_random_play_earns() -> None:
 
 def test_follow_stops_after_200_steps() -> None:
     rules = BlobRules(size=3)
-    outcomes = follow(rules, all_starts(rules)[:5], lambda boards: np.full(len(boards), 8))  # stands still
+    outcomes = follow(all_starts(rules)[:5], asking(rules, lambda boards: np.full(len(boards), 8)))  # stands still
     assert outcomes.returns.tolist() == [-200.0] * 5
     assert outcomes.steps.tolist() == [200] * 5
     assert not (outcomes.won | outcomes.lost).any()
+
+
+def test_looking_up_is_asking() -> None:
+    """Random tables, played through the rules and through the table of next starts."""
+    rules = BlobRules(size=4)
+    actions = np.random.default_rng(0).integers(9, size=rules.n_starts)
+    lookup = {
+        tuple(cells): action for cells, action in zip(cells_of(rules, all_starts(rules)).tolist(), actions, strict=True)
+    }
+    asked = follow(
+        all_starts(rules),
+        asking(rules, lambda boards: np.array([lookup[tuple(cells)] for cells in cells_of(rules, boards).tolist()])),
+    )
+    looked_up = follow(np.arange(rules.n_starts), looking_up(rules, all_starts(rules), actions))
+    for name, array in vars(asked).items():
+        np.testing.assert_array_equal(array, getattr(looked_up, name), err_msg=name)
+    assert asked.won.any() and asked.lost.any() and not (asked.won | asked.lost).all()
 
 
 def by_cells(rules: BlobRules, table: np.ndarray) -> dict[tuple[int, ...], np.ndarray]:

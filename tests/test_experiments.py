@@ -1,0 +1,125 @@
+"""The experiments' own arithmetic: what is timed, what is tabulated, and that a broken-off ablation goes on."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from agent import DQNAgent
+from config import Config
+from experiments import ablation
+from experiments.ablation import VARIANTS, read, train_all, train_once
+from experiments.ablation_plot import draw, markdown_table
+from experiments.update_parts import alone, products_of
+
+SMALL: dict[str, Any] = {
+    "env_args": {"size": 3},
+    "lanes": 4,
+    "learn_start": 50,
+    "batch_size": 16,
+    "aggregate_every": 20,
+    "evaluate_every": 20,
+    "evaluate_episodes": 20,
+}
+
+
+def test_products_of_an_update_by_hand() -> None:
+    # Three dense layers, 2 -> 128 -> 128 -> 3. Forward passes of both networks on the next observations and of the
+    # online one on the observations: 9 products. Gradients: of every layer's weights, 3, and of the inputs of all but
+    # the first, 2.
+    agent = DQNAgent(gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(3), Config(seed=0))
+    n = 7
+    observations, numbers = tf.zeros((n, 2)), tf.zeros(n)
+    arguments = observations, tf.zeros(n, tf.int32), numbers, numbers, observations, numbers
+    ops = products_of(tf.function(agent._update_eagerly).get_concrete_function(*arguments).graph)
+    assert [op.type for op in ops] == ["MatMul"] * 14
+    shapes = sorted(tuple(tensor.shape) for tensor in alone(ops)())
+    forward = [(n, 128), (n, 128), (n, 3)] * 3
+    backward = [(2, 128), (128, 128), (128, 3), (n, 128), (n, 128)]
+    assert shapes == sorted(forward + backward)
+
+
+def test_convolutions_are_counted_too() -> None:
+    # Two convolutions and two dense layers, without double DQN: two forward passes of 4, gradients of 4 weights and of
+    # 3 inputs.
+    config = Config(seed=0, network="tutorial", double=False)
+    agent = DQNAgent(gym.spaces.Box(0, 255, (10, 10, 3), np.uint8), gym.spaces.Discrete(9), config)
+    boards, numbers = tf.zeros((2, 10, 10, 3), tf.uint8), tf.zeros(2)
+    arguments = boards, tf.zeros(2, tf.int32), numbers, numbers, boards, numbers
+    ops = products_of(tf.function(agent._update_eagerly).get_concrete_function(*arguments).graph)
+    kinds = [op.type for op in ops]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "Conv2D": 4,
+        "MatMul": 4 + 2 + 2,
+        "Conv2DBackpropFilter": 2,
+        "Conv2DBackpropInput": 1,
+    }
+    assert len(alone(ops)()) == 15
+
+
+def test_train_once_gives_a_curve_and_a_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VARIANTS, "default", SMALL)
+    curve, result = train_once("default", 3, 80, None)
+    assert curve[0]["episode"] == 20 and curve[-1]["episode"] <= 80
+    assert (result["variant"], result["seed"], result["episodes"], result["starts"]) == ("default", 3, 80, 504)
+    assert result["won"] + result["lost"] + result["never_ending"] == 504
+    assert 0 < curve[0]["seconds"] < curve[-1]["seconds"] <= result["seconds"]
+    _, stopped = train_once("default", 3, 5000, 0.0)  # no time at all: it ends after its first window
+    assert stopped["episodes"] == 20
+
+
+class HerePool:
+    """A process pool that works in this process, at once."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __enter__(self) -> "HerePool":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        future: Future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+def test_an_ablation_goes_on_where_it_was_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple] = []
+
+    def pretend(variant: str, seed: int, episodes: int, seconds: float | None) -> tuple[list[dict], dict]:
+        asked.append((variant, seed, seconds))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        curve = [dict(zip(ablation.CURVES, (variant, seed, e, e / 10, 90.0), strict=True)) for e in (50, 100)]
+        values = (variant, seed, episodes, 9, 12.5, 20.0, 99.0, 503, 0, 1, 504)
+        return curve, dict(zip(ablation.RESULTS, values, strict=True))
+
+    monkeypatch.setattr(ablation, "train_once", pretend)
+    monkeypatch.setattr(ablation, "ProcessPoolExecutor", HerePool)
+    with pytest.raises(KeyboardInterrupt):
+        train_all(["default", "tutorial preset"], 2, 100, tmp_path)
+    train_all(["default", "tutorial preset"], 2, 100, tmp_path)
+    # The tutorial preset gets the seconds that the default took with the same seed.
+    expected = [("default", 1, None), ("tutorial preset", 1, 12.5), ("default", 2, None)]
+    assert asked == [*expected, ("default", 2, None), ("tutorial preset", 2, 12.5)]
+    assert len(read(tmp_path / "ablation.csv")) == 4 and len(read(tmp_path / "ablation_curves.csv")) == 8
+    draw(read(tmp_path / "ablation_curves.csv"), tmp_path)
+    for name in ("seconds", "episodes"):
+        assert (tmp_path / f"ablation_{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_table_by_hand() -> None:
+    rows = [
+        {"variant": "dueling", "seed": seed, "mean": mean, "percent_of_optimum": 99.0, "lost": seed, "never_ending": 0}
+        for seed, mean in ((1, "20.0"), (2, "21.0"))
+    ]
+    lines = markdown_table([{**row, "seconds": "100"} for row in rows]).splitlines()
+    assert lines[2].startswith("| uniform random | -202.11 | 0.00 |")
+    assert lines[3] == "| dueling | 20.500 | 99.00 | 20.000 | 2 | 0 | 100 |"
+    assert lines[4].startswith("| optimum | 21.318 | 100.00 |")
