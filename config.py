@@ -57,7 +57,7 @@ class Config:
     )
     discount: float = _setting(0.9, "worth of a reward one step later", at_least=0, at_most=1)
     n_step: int = _setting(1, "rewards summed before the target bootstraps", at_least=1)
-    double: bool = _setting(True, "double DQN: the online network picks the next action, the target network values it")
+    double: bool = _setting(False, "double DQN: the online network picks the next action, the target network values it")
     dueling: bool = _setting(False, "dueling network: the observation's value and the actions' advantages apart")
     reward_clip: float = _setting(
         25.0, "largest size of a reward while learning; 0 does not clip. Reported returns are not clipped", at_least=0
@@ -67,12 +67,12 @@ class Config:
     gradient_clip: float = _setting(0.0, "largest global norm of the gradient; 0 does not clip", at_least=0)
     symmetries: bool = _setting(True, "learn in all views under which the environment says it is the same")
     batch_size: int = _setting(256, "transitions in an update", at_least=1)
-    prioritized: bool = _setting(False, "replay transitions in proportion to their TD error instead of uniformly")
+    prioritized: bool = _setting(True, "replay transitions in proportion to their TD error instead of uniformly")
     priority_alpha: float = _setting(0.6, "0 draws uniformly, 1 in full proportion to the error", at_least=0, at_most=1)
     priority_beta: float = _setting(
         0.4, "share of the bias of prioritized draws that weights undo; rises to 1 over the run", at_least=0, at_most=1
     )
-    memory_size: int = _setting(100_000, "transitions in the replay memory", at_least=1)
+    memory_size: int = _setting(250_000, "transitions in the replay memory", at_least=1)
     learn_start: int = _setting(1_000, "transitions in the memory before the first update", at_least=1)
     learn_every: int = _setting(8, "environment steps for each update", at_least=1)
     target_update: str = _setting(
@@ -89,7 +89,7 @@ class Config:
     )
     epsilon_decay: float = _setting(0.999, "factor on epsilon after each episode", above=0, at_most=1)
     epsilon_steps: int = _setting(10_000, "environment steps of the linear fall", at_least=1)
-    epsilon_min: float = _setting(0.2, "the lowest epsilon", at_least=0, at_most=1)
+    epsilon_min: float = _setting(0.3, "the lowest epsilon", at_least=0, at_most=1)
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -120,7 +120,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate_schedule": "constant",
         "discount": 0.99,
         "n_step": 1,
-        "double": False,
+        "prioritized": False,
         "reward_clip": 0.0,
         "loss": "mse",
         "batch_size": 64,

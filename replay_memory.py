@@ -239,7 +239,7 @@ class SumTree:
         nodes = self._first_leaf + indices
         self._nodes[nodes] = numbers
         while nodes[0] > 1:  # all leaves lie equally deep
-            nodes = np.unique(nodes // 2)
+            nodes = nodes // 2
             self._nodes[nodes] = self._nodes[2 * nodes] + self._nodes[2 * nodes + 1]
 
     def find(self, sums: np.ndarray) -> np.ndarray:

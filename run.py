@@ -46,7 +46,8 @@ class Run:
         self.interrupted = False
         self._greedy: dict[str, float] = {}
         self._rewards: dict[str, float] = {}
-        self._best_scores: dict[str, float] = {"avg": -np.inf}
+        self._best_scores: dict[str, float] = {}
+        self._best_returns: np.ndarray | None = None
         self._best_episode = 0
         self._evaluated = 0
         self._evaluation_envs = make_evaluation_envs(self.config, self.config.evaluate_episodes)
@@ -138,16 +139,20 @@ class Run:
         }
 
     def _is_evaluation_due(self) -> bool:
-        """In the first window that reaches a multiple of `evaluate_every`, and in the first and last of the run."""
+        """In the first window that reaches a multiple of `evaluate_every`, and in the last of the run."""
         if self.interrupted:
             return False
         every = self.config.evaluate_every
         passed = self.episode // every > self._evaluated // every
-        return passed or self.window == 0 or self.episode == self.config.episodes
+        return passed or self.episode == self.config.episodes
 
     def _evaluate(self) -> None:
-        """Play greedily from the fixed starts, and keep the model if none was better: of equals the one that has
-        learned longest."""
+        """Play greedily from the fixed starts, and keep the model unless an earlier one was better by more than chance.
+
+        Late in a run models differ in a few starts of a hundred thousand, which no affordable number of starts tells
+        apart. So of models that are as good as the highest scorer, within two standard errors of the mean difference
+        from the same starts, the one that has learned longest is kept.
+        """
         self._evaluated = self.episode
         config = self.config
         episodes = play_greedily(
@@ -159,7 +164,10 @@ class Run:
             config.reward_clip,
         )
         self._greedy = episodes.scores()
-        if self._greedy["avg"] >= self._best_scores["avg"]:
+        if self._best_returns is None or episodes.returns.mean() >= self._best_returns.mean():
+            self._best_returns = episodes.returns
+        shortfall = self._best_returns - episodes.returns
+        if shortfall.mean() <= 2 * shortfall.std() / np.sqrt(len(shortfall)):
             self._best_scores, self._best_episode = self._greedy, self.episode
             self.best = self._save("best", self._greedy, replaces=self.best)
 

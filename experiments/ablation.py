@@ -13,6 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from config import PRESETS, Config
 from startup import (
     InputError,
@@ -26,7 +28,8 @@ from startup import (
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "without double": {"double": False},
+    "double": {"double": True},
+    "without prioritized replay": {"prioritized": False},
     "without symmetries": {"symmetries": False},
     "without reward clip": {"reward_clip": 0.0},
     "without exploring late": {"epsilon_min": 0.001},
@@ -36,7 +39,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "soft target": {"target_update": "soft"},
     "3-step returns": {"n_step": 3},
     "dueling": {"dueling": True},
-    "prioritized": {"prioritized": True},
     "gradient clip": {"gradient_clip": 10.0},
     # Given the seconds that the default took, of which it needs many more.
     "tutorial preset": {"preset": "tutorial", **PRESETS["tutorial"]},
@@ -72,7 +74,8 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             assert logs
             point = int(logs["episode"]), time.perf_counter() - began, logs["percent_of_optimum"]
-            if not curve or point[2] != curve[-1]["percent_of_optimum"]:  # else there was no evaluation
+            # No evaluation yet, or none since the last.
+            if np.isfinite(point[2]) and (not curve or point[2] != curve[-1]["percent_of_optimum"]):
                 curve.append(dict(zip(CURVES, (variant, seed, *point), strict=True)))
             self.model.stop_training = seconds is not None and point[1] > seconds
 

@@ -51,7 +51,7 @@ def assert_refused(result: subprocess.CompletedProcess[str], *words: str) -> Non
         (["--preset", "nothing"], ["--preset", "tutorial"]),
         (["--seed", "-4"], ["--seed must be at least 0"]),
         (["--memory-size", "10"], ["--memory-size 10", "--lanes 32"]),
-        (["--learn-start", "30000"], ["--learn-start 30000", "never learn"]),
+        (["--learn-start", "300000"], ["--learn-start 300000", "never learn"]),
         (["--episodes", "4"], ["--learn-start 1000", "never learn", "play more episodes"]),
         (["--env", "Nothing-v0"], ["Nothing-v0"]),
         (["--env", "Pendulum-v1"], ["Pendulum-v1", "Box", "Discrete"]),

@@ -266,7 +266,7 @@ def test_nan_loss_stops_and_keeps_the_good_model(small_config: MakeConfig, monke
                 self.model.set_weights([w * np.nan for w in self.model.get_weights()])
 
     config = small_config()
-    with pytest.raises(InputError, match=r"the loss became nan .* lower --learning-rate 0.001 .* the best model"):
+    with pytest.raises(InputError, match=r"the loss became nan .* lower --learning-rate 0.003 .* the best model"):
         train(config, [Spoil()])
     (kept,) = Path(config.models_dir).iterdir()
     model = load_network(kept, make_saved_env(kept, read_saved_agent(kept)))
@@ -289,8 +289,8 @@ def test_the_stored_next_observation_is_the_final_one(
 def test_agent_learns_the_optimum_of_a_tiny_board(small_config: MakeConfig) -> None:
     """On 3x3 the greedy player wins from all 504 starts, nearly as fast as can be."""
     config = small_config(env_args={"size": 3}, episodes=2500, lanes=16, batch_size=128, epsilon_decay=0.997)
-    config = dataclasses.replace(config, evaluate_every=500, evaluate_episodes=500, learn_every=1, target_every=50)
-    run = train(dataclasses.replace(config, memory_size=1000, aggregate_every=50))
+    config = dataclasses.replace(config, evaluate_every=500, evaluate_episodes=500, learn_every=4, target_every=50)
+    run = train(dataclasses.replace(config, aggregate_every=50))
     verdict = judge_model(best_of(run))
     assert verdict.n_starts == verdict.won == 504
     assert verdict.mean >= 0.995 * verdict.optimum, verdict.table()
