@@ -74,7 +74,7 @@ class Config:
     )
     memory_size: int = _setting(250_000, "transitions in the replay memory", at_least=1)
     learn_start: int = _setting(1_000, "transitions in the memory before the first update", at_least=1)
-    learn_every: int = _setting(8, "environment steps for each update", at_least=1)
+    learn_every: int = _setting(10, "environment steps for each update", at_least=1)
     target_update: str = _setting(
         "episodes",
         "what the target network's copying counts; soft blends at every update",

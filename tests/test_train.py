@@ -352,8 +352,8 @@ def test_agent_in_a_users_own_loop() -> None:
         agent.remember([observation], [action], [float(reward)], [terminated], [truncated], [next_observation])
         agent.learn()
         observation = env.reset()[0] if terminated or truncated else next_observation
-    # An update every 8 steps from 100 on: at 104, 112, ..., 200.
-    assert agent.updates == 13
+    # An update every 10 steps from 100 on: at 100, 110, ..., 200.
+    assert agent.updates == 11
 
 
 def test_train_module_has_no_command_line_side_effect() -> None:
