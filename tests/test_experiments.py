@@ -32,7 +32,7 @@ def test_products_of_an_update_by_hand() -> None:
     # Three dense layers, 2 -> 128 -> 128 -> 3. Forward passes of both networks on the next observations and of the
     # online one on the observations: 9 products. Gradients: of every layer's weights, 3, and of the inputs of all but
     # the first, 2.
-    agent = DQNAgent(gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(3), Config(seed=0))
+    agent = DQNAgent(gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(3), Config(seed=0, double=True))
     n = 7
     observations, numbers = tf.zeros((n, 2)), tf.zeros(n)
     arguments = observations, tf.zeros(n, tf.int32), numbers, numbers, observations, numbers

@@ -328,6 +328,7 @@ def test_cartpole_trains(small_config: MakeConfig) -> None:
     """The same agent, with a dense network picked from the space, gets far beyond random play's 22 steps."""
     config = small_config(env="CartPole-v1", env_args={}, episodes=250, lanes=8, batch_size=64, discount=0.99)
     config = dataclasses.replace(config, epsilon_decay=0.97, epsilon_min=0.02, learn_every=4, learn_start=500)
+    config = dataclasses.replace(config, n_step=3, double=True, learning_rate=1e-3)
     run = train(dataclasses.replace(config, evaluate_every=125, aggregate_every=25))
     assert run._best_scores["avg"] > 100
 
