@@ -236,7 +236,10 @@ def judge(rules: BlobRules, q_values: QValues, discount: float, reward_clip: flo
         outcomes = follow(starts, looking_up(rules, positions, network.argmax(axis=1)))
     else:
         outcomes = follow(positions, asking(rules, lambda boards: q_values(rules.observe(boards)).argmax(axis=1)))
-    truth = [_truth(rules, *chunk, discount, reward_clip) for chunk in _chunks(rules, positions, network)]
+    truth = [
+        (order, *_truth(rules, cells), *_q_errors(rules, cells, network[order], discount, reward_clip))
+        for order, cells in _chunks(rules, positions)
+    ]
     order, random, optimum, optimal_steps, errors, gaps = (np.concatenate(each) for each in zip(*truth, strict=True))
     optimal = outcomes.returns[order] >= optimum - 1e-3
     return Judgement(
@@ -263,9 +266,8 @@ def start_means(rules: BlobRules, positions: np.ndarray) -> tuple[float, float]:
     Raises:
         ValueError: food or enemy moves.
     """
-    no_network = np.zeros((len(positions), len(MOVES)), np.float32)
-    truth = [_truth(rules, *chunk, 0.0, 0.0) for chunk in _chunks(rules, positions, no_network)]
-    _, random, optimum, *_ = (np.concatenate(each) for each in zip(*truth, strict=True))
+    truth = [_truth(rules, cells)[:2] for _, cells in _chunks(rules, positions)]
+    random, optimum = (np.concatenate(each) for each in zip(*truth, strict=True))
     return float(random.mean(dtype=np.float64)), float(optimum.mean(dtype=np.float64))
 
 
@@ -279,36 +281,37 @@ def cells_of(rules: BlobRules, positions: np.ndarray) -> np.ndarray:
     return positions @ np.array([rules.size, 1])
 
 
-def _chunks(
-    rules: BlobRules, positions: np.ndarray, network: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Starts by their games, as many games at a time as tables may be large: their numbers (k,), cells (k, 3) and the
-    network's Q-values (k, 9)."""
+def _chunks(rules: BlobRules, positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Starts by their games, as many games at a time as tables may be large: their numbers (k,) and cells (k, 3)."""
     cells = cells_of(rules, positions)
     games, of_start = np.unique(cells[:, FOOD] * rules.size**2 + cells[:, ENEMY], return_inverse=True)
     order = np.argsort(of_start, kind="stable")
     at_a_time = max(1, TABLE_CELLS // rules.size**2)
     for first in range(0, len(games), at_a_time):
         low, high = np.searchsorted(of_start[order], (first, first + at_a_time))
-        yield order[low:high], cells[order[low:high]], network[order[low:high]]
+        yield order[low:high], cells[order[low:high]]
 
 
-def _truth(
-    rules: BlobRules, order: np.ndarray, cells: np.ndarray, network: np.ndarray, discount: float, reward_clip: float
-) -> tuple[np.ndarray, ...]:
-    """Of each of the starts given: its number, the return of random and of best play, the fewest steps of best play,
-    and the network's |Q - Q*| (k, 9) and max_a Q - max_a Q*."""
+def _games(
+    rules: BlobRules, cells: np.ndarray, reward_clip: float = 0.0
+) -> tuple[Games, tuple[np.ndarray, np.ndarray]]:
+    """The games that these starts, cells (k, 3), belong to, and where the starts stand in the games' tables."""
     pairs, game = np.unique(cells[:, FOOD:], axis=0, return_inverse=True)
     foods, enemies = pairs.T
-    state = cells[:, PLAYER], game.ravel()
-    games = Games(rules, foods, enemies)
-    undiscounted = games.optimal_q_values(1.0)
-    optimal = Games(rules, foods, enemies, reward_clip).optimal_q_values(discount)[state[0], :, state[1]]
-    return (
-        order,
-        games.random_returns()[state],
-        undiscounted.max(axis=1)[state],
-        games.optimal_steps(undiscounted)[state],
-        np.abs(network - optimal),
-        network.max(axis=1) - optimal.max(axis=1),
-    )
+    return Games(rules, foods, enemies, reward_clip), (cells[:, PLAYER], game.ravel())
+
+
+def _truth(rules: BlobRules, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """From each of the starts, cells (k, 3): the return of random and of best play, and the latter's fewest steps."""
+    games, state = _games(rules, cells)
+    q_values = games.optimal_q_values(1.0)
+    return games.random_returns()[state], q_values.max(axis=1)[state], games.optimal_steps(q_values)[state]
+
+
+def _q_errors(
+    rules: BlobRules, cells: np.ndarray, network: np.ndarray, discount: float, reward_clip: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of a network's Q-values (k, 9) of the starts, cells (k, 3): |Q - Q*| (k, 9) and max_a Q - max_a Q* (k,)."""
+    games, (players, game) = _games(rules, cells, reward_clip)
+    optimal = games.optimal_q_values(discount)[players, :, game]
+    return np.abs(network - optimal), network.max(axis=1) - optimal.max(axis=1)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import keras
 
-from blob_env import BlobVectorEnv
+from blob_env import BlobEnv, BlobVectorEnv
 from blob_solver import Judgement, judge, percent_of_optimum, start_means
 from config import Config
-from environments import make_vector_env
 from evaluate import EVALUATION_SEED, make_evaluation_envs
 from model_file import load_network, make_saved_env, read_saved_agent
 from networks import compile_q_values
@@ -56,8 +55,8 @@ def judge_model(path: Path) -> Judgement:
             f"--exact needs a Blob-v0 whose food and enemy stand still, {path} plays {saved.config.env}{options}"
         )
     env = make_saved_env(path, saved)
+    blob = env.unwrapped
+    assert isinstance(blob, BlobEnv)
     q_values = compile_q_values(load_network(path, env))
     env.close()
-    envs = make_vector_env(saved.config.env, saved.config.env_args, 1)
-    assert isinstance(envs, BlobVectorEnv)
-    return judge(envs.rules, q_values, saved.config.discount, saved.config.reward_clip)
+    return judge(blob.rules, q_values, saved.config.discount, saved.config.reward_clip)

@@ -4,7 +4,6 @@ and tabulates how near to Blob's optimum that comes."""
 from __future__ import annotations
 
 import csv
-import dataclasses
 import multiprocessing
 import tempfile
 import time
@@ -80,8 +79,8 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
             self.model.stop_training = seconds is not None and point[1] > seconds
 
     with tempfile.TemporaryDirectory() as folder:
-        config = Config(**{**VARIANTS[variant], "seed": seed, "episodes": episodes})
-        config = dataclasses.replace(config, models_dir=f"{folder}/models", logs_dir=f"{folder}/logs")
+        folders = {"models_dir": f"{folder}/models", "logs_dir": f"{folder}/logs"}
+        config = Config(**{**VARIANTS[variant], **folders, "seed": seed, "episodes": episodes})
         began = time.perf_counter()
         run = train(config, [PercentOfOptimum(config), Record()])
         took = time.perf_counter() - began

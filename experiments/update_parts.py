@@ -74,22 +74,17 @@ def compare(preset: str, repeats: int) -> None:
     boards = tf.constant(rules.observe(rules.start_positions(generator.integers(rules.n_starts, size=n))))
     numbers = tf.constant(generator.random(n), tf.float32)
     arguments = boards, tf.zeros(n, tf.int32), numbers, numbers, boards, numbers
-    graph = tf.function(agent._update_eagerly).get_concrete_function(*arguments).graph
-    parts = alone(products_of(graph))
-    update = {"update": lambda: agent._update(*arguments)}
-    candidates = {f"parts, XLA {xla}": tf.function(parts, jit_compile=xla) for xla in (False, True)}
-    timed = {**update, **candidates}
-    for function in timed.values():
+    ops = products_of(tf.function(agent._update_eagerly).get_concrete_function(*arguments).graph)
+    parts = alone(ops)
+    timed = [lambda: agent._update(*arguments), tf.function(parts), tf.function(parts, jit_compile=True)]
+    for function in timed:
         median_ms(function, 10)  # compiled, and warm
-    rounds = {name: [] for name in timed}  # type: dict[str, list[float]]
-    for _ in range(ROUNDS):
-        for name, function in timed.items():
-            rounds[name].append(median_ms(function, repeats))
-    medians = {name: float(np.median(times)) for name, times in rounds.items()}
-    took, products = medians["update"], min(medians[name] for name in candidates)
+    rounds = [[median_ms(function, repeats) for function in timed] for _ in range(ROUNDS)]
+    took, *candidates = np.median(rounds, axis=0)
+    products = min(candidates)
     flops = (4 + config.double) * n * forward_flops(agent.online)
     peak = matmul_gflops()
-    print(f"{preset} preset, batch {n}: an update takes {took:.2f} ms, its {len(products_of(graph))} matrix products")
+    print(f"{preset} preset, batch {n}: an update takes {took:.2f} ms, its {len(ops)} matrix products")
     print(f"and convolutions alone {products:.2f} ms: {took / products:.2f} times (at most {MOST} is wanted)")
     print(f"{flops / took / 1e6:.0f} GFLOP/s, {flops / took / 1e6 / peak:.0%} of the matrix-product peak of {peak:.0f}")
 
