@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import keras
@@ -15,6 +15,7 @@ from config import Config
 from networks import build_q_network, compile_q_values, has_convolutions, observation_dtype
 from replay_memory import PrioritizedReplayMemory, ReplayMemory
 from startup import InputError
+from symmetry import Symmetry, mean_over_views
 
 
 class UpdateStats(NamedTuple):
@@ -23,15 +24,6 @@ class UpdateStats(NamedTuple):
     loss: float
     q_mean: float
     q_max: float
-
-
-class Symmetry(Protocol):
-    """A change of view: maps observations (n, ...) to their looks from there, action a to `actions[a]`."""
-
-    @property
-    def observations(self) -> Callable[[np.ndarray], np.ndarray]: ...  # noqa: D102
-    @property
-    def actions(self) -> np.ndarray: ...  # noqa: D102
 
 
 class DQNAgent:
@@ -43,13 +35,15 @@ class DQNAgent:
         config: settings; `config.lanes` transitions are remembered at a time. Seeds Keras's global generator, from
             which weights and dropout are drawn, as well as the agent's own.
         symmetries: changes of view under which the environment is the same (Blob has eight). A random one is
-            applied to every batch, so that what is learned in one view is learned in all.
+            applied to every batch, so that what is learned in one view is learned in all, and the agent acts by the
+            mean of what the network says in all of them.
 
     Attributes:
         online: the model that acts and learns, compiled with its optimizer.
         target: its older copy, which values the next observations.
         memory: the replay memory.
-        q_values: compiled, from observations (batch, ...) to the online network's values, float32 (batch, n_actions).
+        q_values: compiled, from observations (batch, ...) to the values by which the agent acts, float32 (batch,
+            n_actions): the online network's, in the mean over all views.
         episodes, steps, updates: counted since the start; steps are environment steps of all lanes.
 
     Raises:
@@ -73,7 +67,9 @@ class DQNAgent:
         self.online = build_q_network(observation_space, self.n_actions, config.network, config.dueling)
         self.target = keras.models.clone_model(self.online)
         self.copy_to_target()
-        self.online.compile(optimizer=keras.optimizers.Adam(config.learning_rate))
+        # Decay apart from the gradient (Loshchilov & Hutter 2019, "Decoupled weight decay regularization").
+        optimizer = keras.optimizers.Adam(config.learning_rate, weight_decay=config.weight_decay or None)
+        self.online.compile(optimizer=optimizer)
         self.online.optimizer.build(self.online.trainable_variables)
         dtype = observation_dtype(observation_space)
         try:
@@ -85,7 +81,7 @@ class DQNAgent:
         # One signature for all batch sizes: traced once, never again.
         observations, numbers = tf.TensorSpec((None, *shape), dtype), tf.TensorSpec([None])
         signature = [observations, tf.TensorSpec([None], tf.int32), numbers, numbers, observations, numbers]
-        self.q_values = compile_q_values(self.online)
+        self.q_values = mean_over_views(compile_q_values(self.online), self._symmetries)
         # XLA fuses the many small operations around matrix products, but has no fast convolutions on a CPU.
         xla = not has_convolutions(self.online)
         update = tf.function(self._update_eagerly, input_signature=signature, jit_compile=xla)

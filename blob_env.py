@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -14,6 +14,8 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+
+from symmetry import Symmetry
 
 MOVES = np.array([(1, 1), (-1, -1), (-1, 1), (1, -1), (1, 0), (-1, 0), (0, 1), (0, -1), (0, 0)])
 PLAYER, FOOD, ENEMY = range(3)
@@ -24,18 +26,6 @@ WINDOW_PIXELS = 300
 
 
 Turn = tuple[bool, ...]  # mirror at the diagonal, flip x, flip y
-
-
-class Symmetry(NamedTuple):
-    """A change of view under which an environment is the same.
-
-    Attributes:
-        observations: maps observations (n, ...) to what they look like from there.
-        actions: int64 (n_actions,); action a looks like `actions[a]` from there.
-    """
-
-    observations: Callable[[np.ndarray], np.ndarray]
-    actions: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@ from it."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from blob_env import ENEMY, FOOD, MOVES, PLAYER, BlobRules
+from symmetry import QValues, mean_over_views
 
 MAX_STEPS = 200  # after which Blob truncates an episode
 MOST_STARTS = 1_000_000  # more are judged by a sample
@@ -18,7 +20,6 @@ TABLE_CELLS = 2_000_000  # of one table of values; 9 as many of one of Q-values
 TOLERANCE = 1e-5  # in reward, at which value iteration stops
 
 Policy = Callable[[np.ndarray], np.ndarray]
-QValues = Callable[[np.ndarray], np.ndarray]
 Step = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
 
@@ -207,13 +208,18 @@ def looking_up(rules: BlobRules, positions: np.ndarray, actions: np.ndarray) -> 
     """
     after = positions.copy()
     rewards, won, lost = rules.step(after, actions, ())
-    numbers = np.zeros((rules.size**2,) * 3, np.int32)
-    numbers[tuple(cells_of(rules, positions).T)] = np.arange(len(positions))
-    then = numbers[tuple(cells_of(rules, after).T)]  # of no meaning where the game has ended
+    then = _numbers(rules, positions)[tuple(cells_of(rules, after).T)]  # of no meaning where the game has ended
     return lambda starts: (then[starts], rewards[starts], won[starts], lost[starts])
 
 
-def judge(rules: BlobRules, q_values: QValues, discount: float, reward_clip: float = 0.0, seed: int = 0) -> Judgement:
+def judge(
+    rules: BlobRules,
+    q_values: QValues,
+    discount: float,
+    reward_clip: float = 0.0,
+    symmetries: bool = False,
+    seed: int = 0,
+) -> Judgement:
     """Judge the greedy play of a network over all starts, or over `SAMPLE` random ones where these are too many.
 
     Args:
@@ -221,6 +227,7 @@ def judge(rules: BlobRules, q_values: QValues, discount: float, reward_clip: flo
         q_values: from observations (batch, ...) to Q-values (batch, 9).
         discount: the run's.
         reward_clip: the run's, 0 for none; only what is said about Q depends on these two.
+        symmetries: whether the mean of `q_values` over Blob's eight views is judged instead, see `mean_over_views`.
         seed: of the sample.
 
     Raises:
@@ -231,10 +238,14 @@ def judge(rules: BlobRules, q_values: QValues, discount: float, reward_clip: flo
     sampled = np.random.default_rng(seed).integers(rules.n_starts, size=SAMPLE)
     starts = np.arange(rules.n_starts) if exact else sampled
     positions = rules.start_positions(starts)
-    network = in_batches(lambda boards: q_values(rules.observe(boards)), positions)
     if exact:
+        network = in_batches(lambda boards: q_values(rules.observe(boards)), positions)
+        if symmetries:
+            network = _mean_over_views(rules, positions, network)
         outcomes = follow(starts, looking_up(rules, positions, network.argmax(axis=1)))
     else:
+        q_values = mean_over_views(q_values, rules.symmetries() if symmetries else ())
+        network = in_batches(lambda boards: q_values(rules.observe(boards)), positions)
         outcomes = follow(positions, asking(rules, lambda boards: q_values(rules.observe(boards)).argmax(axis=1)))
     truth = [
         (order, *_truth(rules, cells), *_q_errors(rules, cells, network[order], discount, reward_clip))
@@ -258,6 +269,24 @@ def judge(rules: BlobRules, q_values: QValues, discount: float, reward_clip: flo
         q_error_max=float(errors.max()),
         overestimation=float(gaps.mean(dtype=np.float64)),
     )
+
+
+def _numbers(rules: BlobRules, positions: np.ndarray) -> np.ndarray:
+    """int32 (cells, cells, cells): the number of the start with player, food and enemy on these cells, all given."""
+    numbers = np.zeros((rules.size**2,) * 3, np.int32)
+    numbers[tuple(cells_of(rules, positions).T)] = np.arange(len(positions))
+    return numbers
+
+
+def _mean_over_views(rules: BlobRules, positions: np.ndarray, network: np.ndarray) -> np.ndarray:
+    """What `symmetry.mean_over_views` makes of a network's Q-values (n_starts, 9) of all starts. A start's look from
+    another view is another start, whose values are at hand."""
+    numbers, cells = _numbers(rules, positions), cells_of(rules, positions)
+    mean = np.zeros_like(network)
+    views = dataclasses.replace(rules, observation="cells").symmetries()
+    for view in views:
+        mean += network[numbers[tuple(view.observations(cells).T)]][:, view.actions] / len(views)
+    return mean
 
 
 def start_means(rules: BlobRules, positions: np.ndarray) -> tuple[float, float]:

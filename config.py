@@ -64,8 +64,11 @@ class Config:
     )
     loss: str = _setting("huber", "loss of the TD error", choices=("huber", "mse"))
     huber_delta: float = _setting(25.0, "TD error beyond which the Huber loss grows linearly", above=0)
+    weight_decay: float = _setting(
+        0.1, "share of every weight that an update takes away, times the learning rate", at_least=0
+    )
     gradient_clip: float = _setting(0.0, "largest global norm of the gradient; 0 does not clip", at_least=0)
-    symmetries: bool = _setting(True, "learn in all views under which the environment says it is the same")
+    symmetries: bool = _setting(True, "learn and act in all views under which the environment says it is the same")
     batch_size: int = _setting(256, "transitions in an update", at_least=1)
     prioritized: bool = _setting(True, "replay transitions in proportion to their TD error instead of uniformly")
     priority_alpha: float = _setting(0.6, "0 draws uniformly, 1 in full proportion to the error", at_least=0, at_most=1)
@@ -74,7 +77,7 @@ class Config:
     )
     memory_size: int = _setting(250_000, "transitions in the replay memory", at_least=1)
     learn_start: int = _setting(1_000, "transitions in the memory before the first update", at_least=1)
-    learn_every: int = _setting(10, "environment steps for each update", at_least=1)
+    learn_every: int = _setting(16, "environment steps for each update", at_least=1)
     target_update: str = _setting(
         "episodes",
         "what the target network's copying counts; soft blends at every update",
@@ -89,7 +92,7 @@ class Config:
     )
     epsilon_decay: float = _setting(0.999, "factor on epsilon after each episode", above=0, at_most=1)
     epsilon_steps: int = _setting(10_000, "environment steps of the linear fall", at_least=1)
-    epsilon_min: float = _setting(0.3, "the lowest epsilon", at_least=0, at_most=1)
+    epsilon_min: float = _setting(0.5, "the lowest epsilon", at_least=0, at_most=1)
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -123,6 +126,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "prioritized": False,
         "reward_clip": 0.0,
         "loss": "mse",
+        "weight_decay": 0.0,
         "batch_size": 64,
         "memory_size": 50_000,
         "learn_every": 1,

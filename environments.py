@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 import blob_env  # noqa: F401  (registers Blob-v0)
 from config import Config
 from startup import InputError
+from symmetry import Symmetry
 
 
 def make_env(env_id: str, env_args: dict[str, Any], render_mode: str | None = None) -> gym.Env:
@@ -54,9 +55,9 @@ def make_vector_env(env_id: str, env_args: dict[str, Any], lanes: int) -> Vector
     return gym.vector.SyncVectorEnv(fns, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
-def published_symmetries(envs: VectorEnv) -> Sequence[Any]:
-    """The symmetries that an environment says it has, in an attribute `symmetries` (see `blob_env.Symmetry`)."""
-    single = envs.envs[0] if isinstance(envs, gym.vector.SyncVectorEnv) else envs
+def published_symmetries(env: gym.Env | VectorEnv) -> Sequence[Symmetry]:
+    """The symmetries that an environment says it has, in an attribute `symmetries`."""
+    single = env.envs[0] if isinstance(env, gym.vector.SyncVectorEnv) else env
     return getattr(single.unwrapped, "symmetries", ())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +10,12 @@ from gymnasium.vector import VectorEnv
 
 from config import Config
 from environments import make_vector_env
-from model_file import load_network, make_saved_env, read_saved_agent
+from model_file import load_q_values, make_saved_env, read_saved_agent
 from startup import at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
+from symmetry import QValues
 
 # Training judges every run from the same starts, far from those that this script takes by default.
 EVALUATION_SEED = 1_000_000_000
-
-QValues = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -128,9 +126,7 @@ def main() -> None:
 
             print(judge_model(arguments.model).table())
             return
-        from networks import compile_q_values
-
-        q_values = compile_q_values(load_network(arguments.model, env))
+        q_values = load_q_values(arguments.model, env, saved)
         envs = make_evaluation_envs(saved.config, arguments.episodes)
     config = saved.config
     episodes = play_greedily(envs, q_values, arguments.episodes, arguments.seed, config.discount, config.reward_clip)

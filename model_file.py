@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 
 from config import Config
-from environments import make_env
+from environments import make_env, published_symmetries
 from startup import InputError
+from symmetry import QValues, mean_over_views
 
 if TYPE_CHECKING:
     import keras  # which only loading a network needs: what is wrong with a file should show sooner
@@ -131,6 +132,18 @@ def load_network(path: Path, env: gym.Env) -> keras.Model:
             f"its environment needs {needed[0]} to {needed[1]}"
         )
     return model
+
+
+def load_q_values(path: Path, env: gym.Env, saved: SavedAgent) -> QValues:
+    """The Q-values by which the saved agent acts, compiled: see `DQNAgent.q_values`.
+
+    Raises:
+        InputError: as `load_network`.
+    """
+    from networks import compile_q_values
+
+    symmetries = published_symmetries(env) if saved.config.symmetries else ()
+    return mean_over_views(compile_q_values(load_network(path, env)), symmetries)
 
 
 def package_versions() -> dict[str, str]:

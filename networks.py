@@ -14,6 +14,7 @@ from keras import layers, ops
 from startup import InputError
 
 LARGEST_GRID = 64  # a side above it is a screen, not a board
+FINE = 16  # a side above it is looked at coarsely, beside the exact view of rows and columns
 SHARPNESS = 10.0  # of the grid network's attention
 
 
@@ -97,12 +98,14 @@ def _grid(pixels: keras.KerasTensor) -> keras.KerasTensor:
     What to do depends on where things lie relative to the player, and a dense layer on pixels would have to learn that
     anew for every cell. So each of `channels` heads scores every row by what lies in it, and a softmax turns the scores
     into attention. A head starts on the row where its own channel is brightest and learns where to look from there.
-    What it sees is the board's row sums, each at its offset from the attended row. Columns alike.
+    What it sees is the board's row sums, each at its offset from the attended row. Columns alike. Of the pixels
+    themselves, that are many on a large board, coarse means are seen there.
 
     From (batch, h, w, c) to (batch, features).
     """
     channels = pixels.shape[3]
-    features = [pixels]
+    coarseness = -(-max(pixels.shape[1:3]) // FINE)
+    features = [layers.AveragePooling2D(coarseness, padding="same")(pixels) if coarseness > 1 else pixels]
     for name, other_axis in (("rows", 2), ("columns", 1)):
         lines = ops.sum(pixels, axis=other_axis)  # (batch, n, c)
         # The factor lets a head settle on one line from the start.

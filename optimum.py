@@ -59,4 +59,4 @@ def judge_model(path: Path) -> Judgement:
     assert isinstance(blob, BlobEnv)
     q_values = compile_q_values(load_network(path, env))
     env.close()
-    return judge(blob.rules, q_values, saved.config.discount, saved.config.reward_clip)
+    return judge(blob.rules, q_values, saved.config.discount, saved.config.reward_clip, saved.config.symmetries)

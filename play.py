@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_file import load_network, make_saved_env, read_saved_agent
+from model_file import load_q_values, make_saved_env, read_saved_agent
 from startup import (
     InputError,
     at_least,
@@ -22,14 +22,13 @@ from startup import (
     import_tensorflow,
     make_parser,
 )
+from symmetry import QValues
 
 if TYPE_CHECKING:
     import gymnasium as gym
 
 
-def play_episode(
-    env: gym.Env, q_values: Callable[[np.ndarray], np.ndarray], seed: int, show: Callable[[], bool]
-) -> tuple[float, int, str]:
+def play_episode(env: gym.Env, q_values: QValues, seed: int, show: Callable[[], bool]) -> tuple[float, int, str]:
     """Play one episode greedily.
 
     Args:
@@ -119,13 +118,12 @@ def main() -> None:
     arguments = parse_arguments()
     mode = "rgb_array" if arguments.record else arguments.render or ("human" if has_display() else "ansi")
     with exit_on_bad_input():
-        env = make_saved_env(arguments.model, read_saved_agent(arguments.model), mode)
+        saved = read_saved_agent(arguments.model)
+        env = make_saved_env(arguments.model, saved, mode)
         if arguments.record:
             check_writable("--record", str(arguments.record.parent))
         import_tensorflow()
-        from networks import compile_q_values
-
-        q_values = compile_q_values(load_network(arguments.model, env))
+        q_values = load_q_values(arguments.model, env, saved)
     settings: dict[str, Any] = env.metadata
     fps = arguments.fps or settings.get("render_fps") or 30
     env.unwrapped.metadata = {**settings, "render_fps": fps}

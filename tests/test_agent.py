@@ -12,6 +12,7 @@ import tensorflow as tf
 from agent import DQNAgent, td_loss
 from config import Config
 from replay_memory import Batch
+from symmetry import Symmetry
 
 FEATURES = gym.spaces.Box(-10, 10, (2,), np.float32)
 ACTIONS = gym.spaces.Discrete(2)
@@ -159,6 +160,16 @@ def test_reward_clip_bounds_what_is_learned_from() -> None:
     agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, reward_clip=0.0))
     agent.remember([[1.0, 2.0]], [0], [-300.0], [True], [False], [[3.0, 1.0]])
     assert agent.memory[0].reward == -300.0
+
+
+def test_weight_decay_by_hand() -> None:
+    # Rows that weigh nothing have no gradient, so that Adam does not move; a learning rate of 0.5 and a decay of 0.2
+    # take 0.5 * 0.2 = a tenth of every weight.
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, learning_rate=0.5, weight_decay=0.2))
+    before = agent.online.get_weights()
+    update(agent, batch([1.0], [0.5], [0]), [0.0])
+    for weights, decayed in zip(before, agent.online.get_weights(), strict=True):
+        np.testing.assert_allclose(decayed, 0.9 * weights, rtol=1e-6)
 
 
 def test_td_loss_by_hand() -> None:
@@ -362,17 +373,12 @@ def test_update_is_traced_once_for_all_batch_sizes() -> None:
     assert len(traced) == 1
 
 
+SWAP = Symmetry(lambda observations: observations[:, ::-1], np.array([1, 0]))
+
+
 def test_a_symmetry_turns_observations_and_actions_of_the_batch() -> None:
     """Under a swap of the two features, which swaps the two actions, the update sees the swapped batch."""
-
-    class Swap:
-        actions = np.array([1, 0], np.int32)
-
-        @staticmethod
-        def observations(observations: np.ndarray) -> np.ndarray:
-            return observations[:, ::-1]
-
-    agent = DQNAgent(FEATURES, ACTIONS, SMALL, [Swap()])
+    agent = DQNAgent(FEATURES, ACTIONS, SMALL, [SWAP])
     observation, next_observation = np.array([[1, 2]], np.float32), np.array([[3, 4]], np.float32)
     no = np.zeros(1, bool)
     agent.remember(observation, [0], [1.0], no, no, next_observation)

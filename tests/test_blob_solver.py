@@ -21,6 +21,7 @@ from blob_solver import (
     percent_of_optimum,
     start_means,
 )
+from symmetry import mean_over_views
 
 
 def all_starts(rules: BlobRules) -> np.ndarray:
@@ -239,6 +240,17 @@ def test_large_boards_are_judged_by_a_sample() -> None:
     assert again == verdict
     assert judge(rules, greedy, discount=0.9, seed=1) != verdict
     assert verdict.table().startswith("sampled, 10,000 starts")
+
+
+def test_the_mean_over_views_is_looked_up_as_it_is_computed() -> None:
+    """Judged through other starts' values, the mean over views of random Q-values is what asking for it gives."""
+    rules = BlobRules(size=3, observation="cells")
+    table = np.random.default_rng(0).normal(size=(rules.n_starts, len(MOVES)))
+    lookup = by_cells(rules, table)
+    averaged = mean_over_views(lambda cells: np.array([lookup[tuple(c)] for c in cells.tolist()]), rules.symmetries())
+    seen = vars(judged(rules, table, discount=0.9, symmetries=True))
+    assert seen == pytest.approx(vars(judge(rules, averaged, discount=0.9)))
+    assert seen["mean"] != judged(rules, table, discount=0.9).mean
 
 
 @pytest.mark.parametrize("piece", ["food_moves", "enemy_moves"])
