@@ -113,10 +113,10 @@ class DQNAgent:
         Returns:
             int64 (batch,), elements of the action space.
         """
-        explore = self._generator.random(len(observations)) < epsilon
+        greedy = self._generator.random(len(observations)) >= epsilon
         actions = self._generator.integers(self.n_actions, size=len(observations))
-        if not explore.all():
-            actions = np.where(explore, actions, self.q_values(observations).argmax(axis=1))
+        if greedy.any():
+            actions[greedy] = self.q_values(observations[greedy]).argmax(axis=1)
         return actions + self._first_action
 
     def remember(

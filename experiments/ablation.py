@@ -31,6 +31,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without prioritized replay": {"prioritized": False},
     "without symmetries": {"symmetries": False},
     "without reward clip": {"reward_clip": 0.0},
+    "without weight decay": {"weight_decay": 0.0},
     "without exploring late": {"epsilon_min": 0.001},
     "without the grid network": {"network": "dense"},
     "constant learning rate": {"learning_rate_schedule": "constant"},
@@ -144,7 +145,7 @@ def main() -> None:
     end_quietly_on_ctrl_c()
     parser = make_parser("Train Blob-v0 with every part of the learner switched; write CSV files, plots and a table.")
     parser.add_argument("--seeds", type=at_least(1), default=3, help="seeds 1, 2, ... (default: %(default)s)")
-    parser.add_argument("--episodes", type=at_least(1), default=25_000, help="of a run (default: %(default)s)")
+    parser.add_argument("--episodes", type=at_least(1), default=10_000, help="of a run (default: %(default)s)")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder (default: %(default)s)")
     arguments = parser.parse_args()

@@ -89,6 +89,7 @@ FAULTS = [
         ),
         ("priorities never set", "self.memory.set_priorities(batch.slots, td_errors.numpy())", "pass"),
         ("rewards not clipped", "rewards = np.clip(rewards, -", "np.clip(rewards, -"),
+        ("weights not decayed", "weight_decay=config.weight_decay or None", "weight_decay=None"),
         ("generator not restored", 'self._generator.bit_generator.state = state["generator"]', "pass"),
     ),
     *_faults(
@@ -100,6 +101,11 @@ FAULTS = [
             "np.arange(n)[:, None] + np.arange(2 * n - 1)",
             "np.arange(n)[::-1, None] + np.arange(2 * n - 1)",
         ),
+    ),
+    *_faults(
+        "symmetry.py",
+        "tests/test_symmetry.py",
+        ("actions of another view not turned back", "seen[:, view.actions]", "seen"),
     ),
     *_faults(
         "blob_solver.py",
@@ -115,6 +121,7 @@ FAULTS = [
             "for _ in range(MAX_STEPS):\n        states[going]",
             "for _ in range(20):\n        states[going]",
         ),
+        ("a turned start's actions not turned back", ".T)]][:, view.actions] / len(views)", ".T)]] / len(views)"),
     ),
     *_faults(
         "train.py",
