@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-AT_A_TIME = 512  # observations seen from all views in one call, which bounds its memory
+AT_A_TIME = 128  # observations seen from all views in one call, which bounds its memory
 
 QValues = Callable[[np.ndarray], np.ndarray]
 
