@@ -69,8 +69,9 @@ def test_train_once_gives_a_curve_and_a_judgement(monkeypatch: pytest.MonkeyPatc
     assert (result["variant"], result["seed"], result["episodes"], result["starts"]) == ("default", 3, 80, 504)
     assert result["won"] + result["lost"] + result["never_ending"] == 504
     assert 0 < curve[0]["seconds"] < curve[-1]["seconds"] <= result["seconds"]
-    _, stopped = train_once("default", 3, 5000, 0.0)  # no time at all: it ends after its first window
-    assert stopped["episodes"] == 20
+    # No time at all: it ends after its first window, with what episodes ended in the same step of 4 lanes.
+    _, stopped = train_once("default", 3, 5000, 0.0)
+    assert 20 <= stopped["episodes"] < 20 + 4
 
 
 class HerePool:
