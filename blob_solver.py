@@ -3,9 +3,8 @@ from it."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -238,14 +237,14 @@ def judge(
     sampled = np.random.default_rng(seed).integers(rules.n_starts, size=SAMPLE)
     starts = np.arange(rules.n_starts) if exact else sampled
     positions = rules.start_positions(starts)
+    if symmetries and not exact:
+        q_values = mean_over_views(q_values, rules.symmetries())
+    network = in_batches(lambda boards: q_values(rules.observe(boards)), positions)
+    if symmetries and exact:
+        network = _mean_over_views(rules, positions, network)
     if exact:
-        network = in_batches(lambda boards: q_values(rules.observe(boards)), positions)
-        if symmetries:
-            network = _mean_over_views(rules, positions, network)
         outcomes = follow(starts, looking_up(rules, positions, network.argmax(axis=1)))
     else:
-        q_values = mean_over_views(q_values, rules.symmetries() if symmetries else ())
-        network = in_batches(lambda boards: q_values(rules.observe(boards)), positions)
         outcomes = follow(positions, asking(rules, lambda boards: q_values(rules.observe(boards)).argmax(axis=1)))
     truth = [
         (order, *_truth(rules, cells), *_q_errors(rules, cells, network[order], discount, reward_clip))
@@ -283,7 +282,7 @@ def _mean_over_views(rules: BlobRules, positions: np.ndarray, network: np.ndarra
     another view is another start, whose values are at hand."""
     numbers, cells = _numbers(rules, positions), cells_of(rules, positions)
     mean = np.zeros_like(network)
-    views = dataclasses.replace(rules, observation="cells").symmetries()
+    views = replace(rules, observation="cells").symmetries()
     for view in views:
         mean += network[numbers[tuple(view.observations(cells).T)]][:, view.actions] / len(views)
     return mean
