@@ -14,7 +14,8 @@ from keras import layers, ops
 from startup import InputError
 
 LARGEST_GRID = 64  # a side above it is a screen, not a board
-FINE = 16  # a side above it is looked at coarsely, beside the exact view of rows and columns
+FINE = 16  # a side above it is looked at coarsely
+SCALES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48])  # cells; of a look at a large board
 SHARPNESS = 10.0  # of the grid network's attention
 
 
@@ -98,8 +99,9 @@ def _grid(pixels: keras.KerasTensor) -> keras.KerasTensor:
     What to do depends on where things lie relative to the player, and a dense layer on pixels would have to learn that
     anew for every cell. So each of `channels` heads scores every row by what lies in it, and a softmax turns the scores
     into attention. A head starts on the row where its own channel is brightest and learns where to look from there.
-    What it sees is the board's row sums, each at its offset from the attended row. Columns alike. Of the pixels
-    themselves, that are many on a large board, coarse means are seen there.
+    What it sees is the board's row sums, each at its offset from the attended row. Columns alike. On a large board,
+    where offsets and pixels are too many to learn from one by one, it sees offsets on a few scales and coarse means of
+    pixels.
 
     From (batch, h, w, c) to (batch, features).
     """
@@ -111,8 +113,8 @@ def _grid(pixels: keras.KerasTensor) -> keras.KerasTensor:
         # The factor lets a head settle on one line from the start.
         scores = layers.Dense(channels, kernel_initializer="identity", name=f"{name}_scores")(lines) * SHARPNESS
         attention = layers.Softmax(name=f"{name}_attention")(layers.Permute((2, 1))(scores))  # (batch, heads, n)
-        seen = ops.matmul(attention, _views(lines))
-        features += [lines, attention, seen]
+        views = _views(lines) if coarseness == 1 else _scaled_views(lines, name)
+        features += [lines, attention, ops.matmul(attention, views)]
     return layers.Concatenate()([layers.Flatten()(feature) for feature in features])
 
 
@@ -125,6 +127,23 @@ def _views(lines: keras.KerasTensor) -> keras.KerasTensor:
     padded = ops.pad(lines, ((0, 0), (n - 1, n - 1), (0, 0)))
     seen_from = np.arange(n)[:, None] + np.arange(2 * n - 1)
     return ops.reshape(ops.take(padded, seen_from.ravel(), axis=1), (-1, n, (2 * n - 1) * channels))
+
+
+def _scaled_views(lines: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """How all lines look from each on a large board: from (batch, n, c) to (batch, n, k * c).
+
+    Instead of every offset apart, two numbers on each of `SCALES`: on which side a line is (-1 to 1), and how near (0
+    to 1). So what is learned of one offset holds for its neighbours too.
+    """
+    n, channels = lines.shape[1:]
+    offsets = np.arange(n)[:, None] - np.arange(n)  # [j, i] of line j from line i
+    side = np.clip(offsets[:, :, None] / SCALES[n > SCALES], -1, 1)
+    looks = np.concatenate([side, 1 - np.abs(side)], axis=2)  # (n, n, k)
+    # A layer that never learns, so that the file holds these numbers as weights instead of text.
+    look = layers.Dense(looks[0].size, use_bias=False, trainable=False, name=f"{name}_looks")
+    views = ops.reshape(look(layers.Permute((2, 1))(lines)), (-1, channels, *looks.shape[1:]))
+    look.set_weights([looks.reshape(n, -1)])
+    return ops.reshape(ops.transpose(views, (0, 2, 3, 1)), (-1, n, looks.shape[2] * channels))
 
 
 def _tutorial(pixels: keras.KerasTensor) -> keras.KerasTensor:

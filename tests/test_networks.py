@@ -1,12 +1,14 @@
 """Which network fits which observation, and the grid network's arithmetic against a NumPy reference."""
 
+import itertools
+
 import gymnasium as gym
 import keras
 import numpy as np
 import pytest
 
 from blob_env import BlobRules
-from networks import SHARPNESS, _grid, build_q_network, has_convolutions, observation_dtype
+from networks import SCALES, SHARPNESS, _grid, build_q_network, has_convolutions, observation_dtype
 from startup import InputError
 
 BOARD = gym.spaces.Box(0, 255, (10, 10, 3), np.uint8)
@@ -77,18 +79,25 @@ def reference(board: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
     """The features of one board, line by line."""
     channels = board.shape[2]
     features = [board.ravel()]
-    if max(board.shape) == 35:  # more than 2 * FINE: seen in squares of 3x3, the last of which are cut off by the edge
+    is_large = max(board.shape) == 35  # more than 2 * FINE: seen in squares of 3x3, the last cut off by the edge
+    if is_large:
         squares = [[board[x : x + 3, y : y + 3].mean(axis=(0, 1)) for y in range(0, 36, 3)] for x in range(0, 21, 3)]
         features = [np.ravel(squares)]
     for name, lines in (("rows", board.sum(axis=1)), ("columns", board.sum(axis=0))):
         n, kernel = len(lines), weights[name]
         exponentials = np.exp(SHARPNESS * (lines @ kernel[:-1] + kernel[-1]))
         attention = exponentials / exponentials.sum(axis=0)  # (n, heads)
-        seen = np.zeros((channels, 2 * n - 1, channels))  # [head, offset + n - 1, channel]
-        for head in range(channels):
-            for here in range(n):
-                for there in range(n):
-                    seen[head, there - here + n - 1] += attention[here, head] * lines[there]
+        scales = [scale for scale in SCALES if scale < n]
+        seen = np.zeros((channels, 2 * len(scales) if is_large else 2 * n - 1, channels))  # [head, look, channel]
+        for head, here, there in itertools.product(range(channels), range(n), range(n)):
+            weighted, offset = attention[here, head] * lines[there], there - here
+            if not is_large:
+                seen[head, offset + n - 1] += weighted
+                continue
+            for i, scale in enumerate(scales):
+                share = min(1, abs(offset) / scale)
+                seen[head, i] += share * np.sign(offset) * weighted
+                seen[head, i + len(scales)] += (1 - share) * weighted
         features += [lines.ravel(), attention.T.ravel(), seen.ravel()]
     return np.concatenate(features)
 
