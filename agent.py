@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from config import Config
-from networks import build_q_network, compile_q_values, has_convolutions, observation_dtype
+from networks import build_q_network, compile_q_values, observation_dtype, suits_xla
 from replay_memory import PrioritizedReplayMemory, ReplayMemory
 from startup import InputError
 from symmetry import Symmetry, mean_over_views
@@ -82,9 +82,7 @@ class DQNAgent:
         observations, numbers = tf.TensorSpec((None, *shape), dtype), tf.TensorSpec([None])
         signature = [observations, tf.TensorSpec([None], tf.int32), numbers, numbers, observations, numbers]
         self.q_values = mean_over_views(compile_q_values(self.online), self._symmetries)
-        # XLA fuses the many small operations around matrix products, but has no fast convolutions on a CPU.
-        xla = not has_convolutions(self.online)
-        update = tf.function(self._update_eagerly, input_signature=signature, jit_compile=xla)
+        update = tf.function(self._update_eagerly, input_signature=signature, jit_compile=suits_xla(self.online))
         self._update = update.get_concrete_function()  # calls to it are checked less, and so a tenth faster
 
     def _new_memory(self, shape: tuple[int, ...], dtype: np.dtype) -> ReplayMemory:

@@ -68,9 +68,10 @@ def build_q_network(
     return keras.Model(inputs, q_values, name="q_network")
 
 
-def has_convolutions(model: keras.Model) -> bool:
-    """Whether a layer of the model convolves."""
-    return any(isinstance(layer, layers.Conv2D) for layer in model.layers)
+def suits_xla(model: keras.Model) -> bool:
+    """Whether XLA pays for a model: it fuses the many small operations around matrix products, but has no fast
+    convolutions on a CPU, and large boards, which are pooled, gain nothing for the 170 MB that compiling takes."""
+    return not any(isinstance(layer, layers.Conv2D | layers.AveragePooling2D) for layer in model.layers)
 
 
 def compile_q_values(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from blob_env import BlobRules
-from networks import SCALES, SHARPNESS, _grid, build_q_network, has_convolutions, observation_dtype
+from networks import SCALES, SHARPNESS, _grid, build_q_network, observation_dtype, suits_xla
 from startup import InputError
 
 BOARD = gym.spaces.Box(0, 255, (10, 10, 3), np.uint8)
@@ -126,6 +126,7 @@ def test_dueling_head_by_hand() -> None:
     np.testing.assert_allclose(model(np.ones((1, 4), np.float32)), [[8, 9, 13]])
 
 
-def test_convolutions_are_told_from_the_rest() -> None:
-    assert has_convolutions(build_q_network(BOARD, 9, "tutorial"))
-    assert not has_convolutions(build_q_network(BOARD, 9))
+def test_xla_compiles_neither_convolutions_nor_large_boards() -> None:
+    assert suits_xla(build_q_network(BOARD, 9))
+    assert not suits_xla(build_q_network(BOARD, 9, "tutorial"))
+    assert not suits_xla(build_q_network(gym.spaces.Box(0, 255, (20, 20, 3), np.uint8), 9))
