@@ -14,7 +14,7 @@ from symmetry import QValues, mean_over_views
 MAX_STEPS = 200  # after which Blob truncates an episode
 MOST_STARTS = 1_000_000  # more are judged by a sample
 SAMPLE = 10_000
-BATCH = 10_000  # boards that a policy or network is asked about at a time
+BATCH = 2_000  # boards that a network is asked about at a time
 TABLE_CELLS = 500_000  # of one table of values; 9 as many of one of Q-values
 TOLERANCE = 1e-5  # in reward, at which value iteration stops
 
@@ -239,13 +239,18 @@ def judge(
     positions = rules.start_positions(starts)
     if symmetries and not exact:
         q_values = mean_over_views(q_values, rules.symmetries())
-    network = in_batches(lambda boards: q_values(rules.observe(boards)), positions)
+
+    def ask(positions: np.ndarray) -> np.ndarray:
+        batches = (positions[i : i + BATCH] for i in range(0, len(positions), BATCH))
+        return np.concatenate([q_values(rules.observe(boards)) for boards in batches])
+
+    network = ask(positions)
     if symmetries and exact:
         network = _mean_over_views(rules, positions, network)
     if exact:
         outcomes = follow(starts, looking_up(rules, positions, network.argmax(axis=1)))
     else:
-        outcomes = follow(positions, asking(rules, lambda boards: q_values(rules.observe(boards)).argmax(axis=1)))
+        outcomes = follow(positions, asking(rules, lambda boards: ask(boards).argmax(axis=1)))
     truth = [
         (order, *_truth(rules, cells), *_q_errors(rules, cells, network[order], discount, reward_clip))
         for order, cells in _chunks(rules, positions)
@@ -297,11 +302,6 @@ def start_means(rules: BlobRules, positions: np.ndarray) -> tuple[float, float]:
     truth = [_truth(rules, cells)[:2] for _, cells in _chunks(rules, positions)]
     random, optimum = (np.concatenate(each) for each in zip(*truth, strict=True))
     return float(random.mean(dtype=np.float64)), float(optimum.mean(dtype=np.float64))
-
-
-def in_batches(function: Callable[[np.ndarray], np.ndarray], positions: np.ndarray) -> np.ndarray:
-    """Apply a function of boards to many boards, `BATCH` at a time."""
-    return np.concatenate([function(positions[i : i + BATCH]) for i in range(0, len(positions), BATCH)])
 
 
 def cells_of(rules: BlobRules, positions: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ import numpy as np
 
 from blob_env import BlobRules
 from blob_solver import start_means
+from experiments.ablation import Row
 
-Row = dict[str, Any]
 # Student's t for a two-sided 95% interval, by the number of seeds less one (Student 1908).
 T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 SMALLEST_GAP = 0.01  # percent; no gap at all is drawn here on the logarithmic axis
