@@ -15,7 +15,7 @@ MAX_STEPS = 200  # after which Blob truncates an episode
 MOST_STARTS = 1_000_000  # more are judged by a sample
 SAMPLE = 10_000
 BATCH = 2_000  # boards that a network is asked about at a time
-TABLE_CELLS = 500_000  # of one table of values; 9 as many of one of Q-values
+TABLE_CELLS = 250_000  # of one table of values; 9 as many of one of Q-values
 TOLERANCE = 1e-5  # in reward, at which value iteration stops
 
 Policy = Callable[[np.ndarray], np.ndarray]

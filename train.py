@@ -109,9 +109,11 @@ def main() -> None:
     with exit_on_bad_input():
         run = train(CONFIG, [PercentOfOptimum(CONFIG)] if solvable else [])
     print(run.summary())
-    if solvable and run.best:
-        print(judge_model(run.best).table())
-    if run.interrupted:
+    best, interrupted = run.best, run.interrupted
+    del run  # with its replay memory, to make room for the judge's tables
+    if solvable and best:
+        print(judge_model(best).table())
+    if interrupted:
         sys.exit(130)
 
 
