@@ -101,6 +101,7 @@ FAULTS = [
             "np.arange(n)[:, None] + np.arange(2 * n - 1)",
             "np.arange(n)[::-1, None] + np.arange(2 * n - 1)",
         ),
+        ("a large board's sides mixed up", "[:, None] - np.arange(n)  # [j, i]", " - np.arange(n)[:, None]  # [j, i]"),
     ),
     *_faults(
         "symmetry.py",

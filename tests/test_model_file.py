@@ -69,6 +69,7 @@ class Spaces(gym.Env):
     [
         gym.spaces.Box(-1, 1, (4,), np.float32),
         gym.spaces.Box(0, 255, (84, 84, 4), np.uint8),
+        gym.spaces.Box(0, 255, (20, 18, 3), np.uint8),  # a large board
         gym.spaces.Discrete(16, start=3),
         gym.spaces.MultiDiscrete([19] * 4, start=[-9] * 4),
         gym.spaces.MultiDiscrete([16] * 3),
