@@ -56,8 +56,8 @@ def draw_band(cell: Any, curves: Sequence[Row], variant: str, axis: str, colour:
         x = np.array([float(row[axis]) for row in rows])
         gap = 100 - np.array([float(row["percent_of_optimum"]) for row in rows])
         lines.append((x, np.maximum(gap, SMALLEST_GAP)))
-    # A run that ends before another counts with its last value from there on.
-    ticks = np.linspace(0, max(x[-1] for x, _ in lines), 100)
+    # From where all have been evaluated. A run that ends before another counts with its last value from there on.
+    ticks = np.linspace(max(x[0] for x, _ in lines), max(x[-1] for x, _ in lines), 100)
     gaps = np.log10(np.array([np.interp(ticks, x, gap) for x, gap in lines]))
     mean = gaps.mean(axis=0)
     cell.plot(ticks, 10**mean, color=colour)
