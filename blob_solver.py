@@ -237,20 +237,7 @@ def judge(
     sampled = np.random.default_rng(seed).integers(rules.n_starts, size=SAMPLE)
     starts = np.arange(rules.n_starts) if exact else sampled
     positions = rules.start_positions(starts)
-    if symmetries and not exact:
-        q_values = mean_over_views(q_values, rules.symmetries())
-
-    def ask(positions: np.ndarray) -> np.ndarray:
-        batches = (positions[i : i + BATCH] for i in range(0, len(positions), BATCH))
-        return np.concatenate([q_values(rules.observe(boards)) for boards in batches])
-
-    network = ask(positions)
-    if symmetries and exact:
-        network = _mean_over_views(rules, positions, network)
-    if exact:
-        outcomes = follow(starts, looking_up(rules, positions, network.argmax(axis=1)))
-    else:
-        outcomes = follow(positions, asking(rules, lambda boards: ask(boards).argmax(axis=1)))
+    network, outcomes = _play(rules, q_values, positions, symmetries, exact)
     truth = [
         (order, *_truth(rules, cells), *_q_errors(rules, cells, network[order], discount, reward_clip))
         for order, cells in _chunks(rules, positions)
@@ -273,6 +260,26 @@ def judge(
         q_error_max=float(errors.max()),
         overestimation=float(gaps.mean(dtype=np.float64)),
     )
+
+
+def _play(
+    rules: BlobRules, q_values: QValues, positions: np.ndarray, symmetries: bool, exact: bool
+) -> tuple[np.ndarray, Outcomes]:
+    """The Q-values (n, 9) that a network gives these starts, and how its greedy play from them ends. `exact` says that
+    they are all starts, in their order."""
+    if symmetries and not exact:
+        q_values = mean_over_views(q_values, rules.symmetries())
+
+    def ask(positions: np.ndarray) -> np.ndarray:
+        batches = (positions[i : i + BATCH] for i in range(0, len(positions), BATCH))
+        return np.concatenate([q_values(rules.observe(boards)) for boards in batches])
+
+    network = ask(positions)
+    if not exact:
+        return network, follow(positions, asking(rules, lambda boards: ask(boards).argmax(axis=1)))
+    if symmetries:
+        network = _mean_over_views(rules, positions, network)
+    return network, follow(np.arange(len(positions)), looking_up(rules, positions, network.argmax(axis=1)))
 
 
 def _numbers(rules: BlobRules, positions: np.ndarray) -> np.ndarray:

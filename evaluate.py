@@ -112,7 +112,7 @@ def main() -> None:
     parser = make_parser("Play a saved model greedily over many seeded episodes and print its scores.")
     parser.add_argument("model", type=Path, help="a .model file")
     parser.add_argument(
-        "--exact", action="store_true", help="judge a Blob model over all starts, against the optimum, instead"
+        "--exact", action="store_true", help="judge a Blob model over all starts instead, against the optimum"
     )
     parser.add_argument("--episodes", type=at_least(1), default=10_000, help="episodes (default: %(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
@@ -124,6 +124,7 @@ def main() -> None:
         if arguments.exact:
             from optimum import judge_model
 
+            env.close()
             print(judge_model(arguments.model).table())
             return
         q_values = load_q_values(arguments.model, env, saved)
@@ -138,7 +139,7 @@ def main() -> None:
 def print_scores(episodes: Episodes) -> None:
     """Print the scores of greedy play as a short table."""
     scores = episodes.scores()
-    print(f"{len(episodes.returns)} greedy episodes")
+    print(f"{len(episodes.returns):,} greedy episodes")
     print(f"return      {scores['avg']:.3f} +- {scores['std']:.3f} (standard deviation), ", end="")
     print(f"min {scores['min']:g}, max {scores['max']:g}")
     print(f"length      {scores['length']:.2f} steps")

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -84,7 +85,7 @@ def read_saved_agent(path: Path) -> SavedAgent:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
             values: dict[str, Any] = json.loads(archive.read(MEMBER))
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{path} is not a whole .model file ({error}): train again or use another") from error
     if damaged:
         raise InputError(f"{path} is damaged (its member {damaged}): train again or use another")

@@ -17,7 +17,8 @@ from startup import InputError
 
 def is_solvable(config: Config) -> bool:
     """Whether the optimum of the settings' environment is known: Blob's is, as long as food and enemy stand still."""
-    return config.env == "Blob-v0" and not (config.env_args.get("food_moves") or config.env_args.get("enemy_moves"))
+    unsolved = {"food_moves", "enemy_moves", "max_episode_steps"}  # the solver reckons with Blob's own 200 steps
+    return config.env == "Blob-v0" and not any(config.env_args.get(option) for option in unsolved)
 
 
 class PercentOfOptimum(keras.callbacks.Callback):
@@ -52,7 +53,7 @@ def judge_model(path: Path) -> Judgement:
     if not is_solvable(saved.config):
         options = f" with {saved.config.env_args}" if saved.config.env_args else ""
         raise InputError(
-            f"--exact needs a Blob-v0 whose food and enemy stand still, {path} plays {saved.config.env}{options}"
+            f"--exact needs a Blob-v0 of 200 steps whose food and enemy stand still, {path} plays {saved.config.env}{options}"
         )
     env = make_saved_env(path, saved)
     blob = env.unwrapped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -86,9 +87,19 @@ def save_gif(path: Path, frames: list[np.ndarray], fps: float) -> None:
     images[0].save(path, save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0, optimize=True)
 
 
-def has_display() -> bool:
-    """Whether a window can be opened."""
-    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+def can_open_window() -> bool:
+    """Whether there is a display, or a stand-in that was asked for in SDL_VIDEODRIVER."""
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"} & os.environ.keys():
+        return False  # SDL would complain while it looks for one
+    import pygame
+
+    try:
+        pygame.display.init()
+        stand_in = pygame.display.get_driver() in ("offscreen", "dummy") and not os.environ.get("SDL_VIDEODRIVER")
+        pygame.display.quit()
+    except pygame.error:
+        return False
+    return not stand_in
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -115,9 +126,13 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """The command line."""
     end_quietly_on_ctrl_c()
+    if hasattr(signal, "SIGPIPE"):  # Windows has none
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # to read only the beginning, as `| head` does, is no mistake
     arguments = parse_arguments()
-    mode = "rgb_array" if arguments.record else arguments.render or ("human" if has_display() else "ansi")
     with exit_on_bad_input():
+        mode = "rgb_array" if arguments.record else arguments.render or ("human" if can_open_window() else "ansi")
+        if mode == "human" and not can_open_window():
+            raise InputError("--render human: no window can be opened here, use --render ansi or --record OUT.gif")
         saved = read_saved_agent(arguments.model)
         env = make_saved_env(arguments.model, saved, mode)
         if arguments.record:

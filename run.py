@@ -215,7 +215,7 @@ class Run:
             lines += [
                 f"best model  {self.best}",
                 f"            greedy return avg {scores['avg']:.2f}, min {scores['min']:g}, max {scores['max']:g} over "
-                f"{self.config.evaluate_episodes} starts, after {self._best_episode:,} episodes",
+                f"{self.config.evaluate_episodes:,} starts, after {self._best_episode:,} episodes",
             ]
         if self.last:
             lines.append(f"last model  {self.last}")

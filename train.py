@@ -7,6 +7,7 @@ import math
 import secrets
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 if __name__ == "__main__":
     # Read and check the settings first: a mistake should not wait the seconds that importing TensorFlow takes.
@@ -53,8 +54,6 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     envs = make_vector_env(config.env, config.env_args, config.lanes)
     agent = DQNAgent(envs.single_observation_space, envs.single_action_space, config, published_symmetries(envs))
     run = Run(agent)
-    run.begin([*learning_rate_callbacks(config), *callbacks, EpisodeTensorBoard(run.log_dir, config)])
-
     # Drawn from the run's seed rather than equal to it: lane i is seeded with seed + i, so neighbouring runs would
     # share lanes.
     observations, _ = envs.reset(seed=int(np.random.SeedSequence(config.seed).generate_state(1)[0]))
@@ -62,7 +61,8 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     episodes: list[tuple[float, int]] = []  # return and length of those that ended in this window
     updates: list[UpdateStats] = []
     played = 0
-    with run, StopOnCtrlC() as ctrl_c, tqdm(total=config.episodes, unit="ep") as bar:
+    with closing(envs), run, StopOnCtrlC() as ctrl_c, tqdm(total=config.episodes, unit="ep") as bar:
+        run.begin([*learning_rate_callbacks(config), *callbacks, EpisodeTensorBoard(run.log_dir, config)])
         while played < config.episodes and not agent.online.stop_training and not ctrl_c.pressed:
             # Play one step of every lane, remember it, learn from what is remembered.
             actions = agent.act(observations, agent.epsilon)
@@ -87,7 +87,6 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
                 episodes, updates = episodes[full:], []
         run.interrupted = ctrl_c.pressed
         run.end(episodes, updates)
-    envs.close()
     return run
 
 

@@ -94,13 +94,20 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
 
 def train_all(variants: Sequence[str], seeds: int, episodes: int, out: Path) -> None:
     """Train every variant with every seed, each run in a process of its own, one after the other, and write the CSV
-    files as they come. Runs that are in the files already are not done again."""
+    files as they come. Runs that are in the files already are not done again.
+
+    Raises:
+        InputError: the tutorial preset, which gets the seconds that the default took, without the default.
+    """
+    if "tutorial preset" in variants and "default" not in variants:
+        raise InputError('--variants "tutorial preset" needs the default too, whose time it is given')
     curves, results = out / "ablation_curves.csv", out / "ablation.csv"
     done = {(row["variant"], int(row["seed"])) for row in read(results)} if results.exists() else set()
     spawn = multiprocessing.get_context("spawn")  # a fork would share TensorFlow's threads
     for seed in range(1, seeds + 1):
-        for variant in variants:
+        for variant in sorted(variants, key=list(VARIANTS).index):  # the default first
             if (variant, seed) in done:
+                print(f"{variant}, seed {seed}: is in {results} already", flush=True)
                 continue
             limit = default_seconds(results, seed) if variant == "tutorial preset" else None
             with ProcessPoolExecutor(1, mp_context=spawn) as pool:
@@ -111,15 +118,9 @@ def train_all(variants: Sequence[str], seeds: int, episodes: int, out: Path) -> 
 
 
 def default_seconds(results: Path, seed: int) -> float:
-    """The seconds that the default took with this seed.
-
-    Raises:
-        InputError: it has not been run.
-    """
-    for row in read(results) if results.exists() else []:
-        if row["variant"] == "default" and int(row["seed"]) == seed:
-            return float(row["seconds"])
-    raise InputError("--variants with the tutorial preset needs the default too, whose time it is given")
+    """The seconds that the default took with this seed."""
+    found = [row for row in read(results) if (row["variant"], int(row["seed"])) == ("default", seed)]
+    return float(found[0]["seconds"])
 
 
 def read(path: Path) -> list[Row]:
@@ -147,7 +148,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=at_least(1), default=3, help="seeds 1, 2, ... (default: %(default)s)")
     parser.add_argument("--episodes", type=at_least(1), default=10_000, help="of a run (default: %(default)s)")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
-    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder (default: %(default)s)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("logs/ablation"),
+        help="folder; runs in its CSV files are not done again (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     with exit_on_bad_input():
         check_writable("--out", str(arguments.out))
@@ -155,7 +161,6 @@ def main() -> None:
             import matplotlib  # noqa: F401
         except ImportError as error:
             raise InputError("the plots need matplotlib: pip install -r requirements-extra.txt") from error
-        arguments.out.mkdir(parents=True, exist_ok=True)
         train_all(arguments.variants, arguments.seeds, arguments.episodes, arguments.out)
     from experiments.ablation_plot import draw, markdown_table
 

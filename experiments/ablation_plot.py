@@ -43,7 +43,7 @@ def draw(curves: Sequence[Row], out: Path) -> None:
         figure.supylabel("gap to the optimum (% of optimum - random)")
         figure.suptitle("Blob 10x10: the default (gray) and the default with one part switched (orange)")
         figure.tight_layout()
-        figure.savefig(out / f"ablation_{'seconds' if axis == 'seconds' else 'episodes'}.png", dpi=90)
+        figure.savefig(out / f"ablation_{label}.png", dpi=90)
         plt.close(figure)
 
 

@@ -18,7 +18,7 @@ from gymnasium.spaces import Box
 
 from blob_env import MOVES
 from config import PRESETS, Config
-from environments import final_observations, make_vector_env
+from environments import final_observations, make_vector_env, published_symmetries
 from startup import at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class ProjectAgent:
 
         self.envs = make_vector_env(config.env, config.env_args, config.lanes)
         spaces = self.envs.single_observation_space, self.envs.single_action_space
-        self.agent = DQNAgent(*spaces, config, getattr(self.envs, "symmetries", ()))
+        self.agent = DQNAgent(*spaces, config, published_symmetries(self.envs))
         self.observations, _ = self.envs.reset(seed=config.seed)
         self.steps = self.updates = 0
         self.flops_per_step = forward_flops(self.agent.online)

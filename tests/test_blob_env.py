@@ -291,7 +291,9 @@ def test_window_opens_shows_the_frame_and_closes(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     env = make_board((0, 1), (2, 0), (2, 2), render_mode="human")
     assert env.render() is None
-    window = pygame.surfarray.array3d(pygame.display.get_surface())
+    surface = pygame.display.get_surface()
+    assert surface
+    window = pygame.surfarray.array3d(surface)
     frame = make_board((0, 1), (2, 0), (2, 2), render_mode="rgb_array").render()
     np.testing.assert_array_equal(window.transpose(1, 0, 2), frame)  # pygame's first axis runs to the right
     env.close()

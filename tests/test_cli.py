@@ -126,6 +126,10 @@ def test_play_refuses(tmp_path: Path) -> None:
     (tmp_path / "folder.gif").mkdir()
     assert_refused(run("play.py", "x.model", "--record", str(tmp_path / "folder.gif")), "--record", "must be a file")
     assert_refused(run("play.py", "x.model", "--record", "a.gif", "--render", "ansi"), "not allowed with")
+    # A display that does not answer, and a driver that SDL does not have.
+    for env in ({"DISPLAY": ":77"}, {"SDL_VIDEODRIVER": "nothing"}):
+        refused = run("play.py", "x.model", "--render", "human", env=env)
+        assert refused.returncode == 2 and "--render human: no window can be opened here" in refused.stderr
 
 
 @pytest.mark.parametrize("script", ["evaluate.py", "play.py"])

@@ -16,6 +16,7 @@ from experiments import ablation
 from experiments.ablation import VARIANTS, read, train_all, train_once
 from experiments.ablation_plot import draw, markdown_table
 from experiments.update_parts import alone, products_of
+from startup import InputError
 
 SMALL: dict[str, Any] = {
     "env_args": {"size": 3},
@@ -113,6 +114,12 @@ def test_an_ablation_goes_on_where_it_was_broken_off(tmp_path: Path, monkeypatch
     draw(read(tmp_path / "ablation_curves.csv"), tmp_path)
     for name in ("seconds", "episodes"):
         assert (tmp_path / f"ablation_{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_ablation_of_the_tutorial_needs_the_default(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="needs the default too"):
+        train_all(["double", "tutorial preset"], 1, 100, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_table_by_hand() -> None:

@@ -152,6 +152,16 @@ def test_flipped_bits(saved_model: tuple[Path, DQNAgent, SavedAgent], tmp_path: 
         load(path)
 
 
+def test_a_member_that_does_not_unpack(saved_model: tuple[Path, DQNAgent, SavedAgent], tmp_path: Path) -> None:
+    # The central directory says that the member is compressed (method 8 at offset 10), which it is not.
+    data = bytearray(saved_model[0].read_bytes())
+    data[data.rindex(b"PK\1\2") + 10] = 8
+    path = tmp_path / "x.model"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"is not a whole \.model file"):
+        load(path)
+
+
 def test_made_for_other_spaces(saved_model: tuple[Path, DQNAgent, SavedAgent], tmp_path: Path) -> None:
     bigger = dataclasses.asdict(dataclasses.replace(CONFIG, env_args={"size": 5}))
     path = rewrite(saved_model[0], tmp_path / "x.model", config=bigger)
