@@ -182,7 +182,8 @@ def test_exact_needs_a_blob_that_stands_still(tmp_path: Path) -> None:
     assert trained.returncode == 0 and "percent of optimum" not in trained.stdout, trained.stderr
     (model,) = tmp_path.glob("models/*best*.model")
     assert_refused(
-        run("evaluate.py", str(model), "--exact"), "--exact needs a Blob-v0 whose food and enemy stand still"
+        run("evaluate.py", str(model), "--exact"),
+        "--exact needs a Blob-v0 of 200 steps whose food and enemy stand still",
     )
 
 
