@@ -53,7 +53,8 @@ def judge_model(path: Path) -> Judgement:
     if not is_solvable(saved.config):
         options = f" with {saved.config.env_args}" if saved.config.env_args else ""
         raise InputError(
-            f"--exact needs a Blob-v0 of 200 steps whose food and enemy stand still, {path} plays {saved.config.env}{options}"
+            "--exact needs a Blob-v0 of 200 steps whose food and enemy stand still, "
+            f"{path} plays {saved.config.env}{options}"
         )
     env = make_saved_env(path, saved)
     blob = env.unwrapped
