@@ -9,10 +9,14 @@ import gymnasium as gym
 import keras
 import numpy as np
 import numpy.typing as npt
+import optree
+import psutil
 import tensorflow as tf
 
 from config import Config
-from networks import build_q_network, compile_q_values, observation_dtype, suits_xla
+from masks import best_actions
+from networks import batch_signature, build_q_network, compile_q_values, suits_xla
+from observations import Observations, example_observation
 from replay_memory import PrioritizedReplayMemory, ReplayMemory
 from startup import InputError
 from symmetry import Symmetry, mean_over_views
@@ -59,39 +63,41 @@ class DQNAgent:
     ) -> None:
         self.config = config
         self._symmetries = symmetries if config.symmetries else ()
-        shape = observation_space.shape or ()
         self.n_actions, self._first_action = int(action_space.n), int(action_space.start)  # type: ignore[attr-defined]
         if config.seed is not None:
             keras.utils.set_random_seed(config.seed)
         self._generator = np.random.default_rng(config.seed)
-        self.online = build_q_network(observation_space, self.n_actions, config.network, config.dueling)
-        self.target = keras.models.clone_model(self.online)
+        example = example_observation(observation_space)
+        self.online, self.target = (
+            build_q_network(observation_space, self.n_actions, config.network, config.dueling, config.frame_stack)
+            for _ in range(2)
+        )
         self.copy_to_target()
         # Decay apart from the gradient (Loshchilov & Hutter 2019, "Decoupled weight decay regularization").
         optimizer = keras.optimizers.Adam(config.learning_rate, weight_decay=config.weight_decay or None)
         self.online.compile(optimizer=optimizer)
         self.online.optimizer.build(self.online.trainable_variables)
-        dtype = observation_dtype(observation_space)
-        try:
-            self.memory = self._new_memory(shape, dtype)
-        except MemoryError as error:
-            size = config.memory_size * dtype.itemsize * np.prod(shape) / 1e9
-            raise InputError(f"--memory-size {config.memory_size} takes {size:,.1f} GB: lower it") from error
+        self.memory = self._new_memory(example)
         self.episodes = self.steps = self.updates = 0
         # One signature for all batch sizes: traced once, never again.
-        observations, numbers = tf.TensorSpec((None, *shape), dtype), tf.TensorSpec([None])
-        signature = [observations, tf.TensorSpec([None], tf.int32), numbers, numbers, observations, numbers]
-        self.q_values = mean_over_views(compile_q_values(self.online), self._symmetries)
+        observations = batch_signature(observation_space)
+        numbers, masks = tf.TensorSpec([None]), tf.TensorSpec([None, self.n_actions], tf.bool)
+        signature = [observations, tf.TensorSpec([None], tf.int32), numbers, numbers, observations, masks, numbers]
+        self.q_values = mean_over_views(compile_q_values(self.online, observation_space), self._symmetries)
         update = tf.function(self._update_eagerly, input_signature=signature, jit_compile=suits_xla(self.online))
         self._update = update.get_concrete_function()  # calls to it are checked less, and so a tenth faster
 
-    def _new_memory(self, shape: tuple[int, ...], dtype: np.dtype) -> ReplayMemory:
-        size = self.config.memory_size, self.config.lanes, shape, dtype
-        return (
-            PrioritizedReplayMemory(*size, self.config.priority_alpha)
-            if self.config.prioritized
-            else ReplayMemory(*size)
-        )
+    def _new_memory(self, example: Observations) -> ReplayMemory:
+        config = self.config
+        needed = ReplayMemory.bytes_needed(config.memory_size, example, self.n_actions, config.frame_stack)
+        free = psutil.virtual_memory().available
+        if needed > free:
+            raise InputError(
+                f"--memory-size {config.memory_size} takes {needed / 1e9:,.1f} GB, this machine has {free / 1e9:,.1f} "
+                f"GB free: at most {free * config.memory_size // needed:,} transitions fit"
+            )
+        size = config.memory_size, config.lanes, example, self.n_actions, config.frame_stack
+        return PrioritizedReplayMemory(*size, config.priority_alpha) if config.prioritized else ReplayMemory(*size)
 
     @property
     def epsilon(self) -> float:
@@ -101,36 +107,49 @@ class DQNAgent:
             return max(config.epsilon_min, config.epsilon_decay**self.episodes)
         return max(config.epsilon_min, 1 - (1 - config.epsilon_min) * self.steps / config.epsilon_steps)
 
-    def act(self, observations: np.ndarray, epsilon: float) -> np.ndarray:
-        """Pick an action for each observation: a random one with chance epsilon, else the one valued highest.
+    @property
+    def progress(self) -> float:
+        """The share of the run that is done, 0 to 1: of its episodes or its steps, whichever will end it."""
+        config = self.config
+        steps = self.steps / config.steps if config.steps else 0.0
+        return min(1.0, max(self.episodes / config.episodes, steps))
+
+    def act(self, observations: Observations, epsilon: float, masks: np.ndarray | None = None) -> np.ndarray:
+        """Pick a legal action for each observation: a random one with chance epsilon, else the one valued highest.
 
         Args:
             observations: (batch, ...).
             epsilon: in [0, 1].
+            masks: bool (batch, n_actions), the actions that are legal; all are without it.
 
         Returns:
             int64 (batch,), elements of the action space.
         """
-        greedy = self._generator.random(len(observations)) >= epsilon
-        actions = self._generator.integers(self.n_actions, size=len(observations))
+        batch = len(optree.tree_leaves(observations)[0])
+        if masks is None:
+            masks = np.ones((batch, self.n_actions), bool)
+        actions = best_actions(self._generator.random(masks.shape), masks)
+        greedy = self._generator.random(batch) >= epsilon
         if greedy.any():
-            actions[greedy] = self.q_values(observations[greedy]).argmax(axis=1)
+            values = self.q_values(optree.tree_map(lambda array: array[greedy], observations))
+            actions[greedy] = best_actions(values, masks[greedy])
         return actions + self._first_action
 
     def remember(
         self,
-        observations: npt.ArrayLike,
+        observations: Observations,
         actions: npt.ArrayLike,
         rewards: npt.ArrayLike,
         terminated: npt.ArrayLike,
         truncated: npt.ArrayLike,
-        next_observations: npt.ArrayLike,
+        next_observations: Observations,
+        next_masks: npt.ArrayLike = True,
     ) -> None:
         """Store one step of every lane; see `ReplayMemory.append`. Counts steps and the episodes that ended."""
         actions = np.asarray(actions) - self._first_action
         if self.config.reward_clip:
             rewards = np.clip(rewards, -self.config.reward_clip, self.config.reward_clip)
-        self.memory.append(observations, actions, rewards, terminated, truncated, next_observations)
+        self.memory.append(observations, actions, rewards, terminated, truncated, next_observations, next_masks)
         self.steps += self.memory.lanes
         episodes = self.episodes + int(np.logical_or(terminated, truncated).sum())
         every = self.config.target_every
@@ -161,9 +180,10 @@ class DQNAgent:
                 observations=np.ascontiguousarray(view.observations(batch.observations)),
                 actions=view.actions[batch.actions],
                 next_observations=np.ascontiguousarray(view.observations(batch.next_observations)),
+                next_masks=batch.next_masks[:, np.argsort(view.actions)],
             )
         weights = self._importance_weights(batch.chances)
-        stats, td_errors = self._update(*batch[:5], weights)
+        stats, td_errors = self._update(*batch[:6], weights)
         if isinstance(self.memory, PrioritizedReplayMemory):
             self.memory.set_priorities(batch.slots, td_errors.numpy())
         self.updates += 1
@@ -175,9 +195,8 @@ class DQNAgent:
 
     def _importance_weights(self, chances: np.ndarray) -> np.ndarray:
         """float32 (batch,): w_i = (N P(i)) ** -beta / max_j w_j (Schaul et al. 2016, section 3.4), where beta rises
-        linearly from `priority_beta` to 1 over the run's episodes. All are 1 for uniform draws."""
-        done = min(1.0, self.episodes / self.config.episodes)
-        beta = self.config.priority_beta + (1 - self.config.priority_beta) * done
+        linearly from `priority_beta` to 1 over the run. All are 1 for uniform draws."""
+        beta = self.config.priority_beta + (1 - self.config.priority_beta) * self.progress
         return ((chances / chances.min()) ** -beta).astype(np.float32)
 
     def _update_eagerly(
@@ -187,11 +206,12 @@ class DQNAgent:
         returns: tf.Tensor,
         discounts: tf.Tensor,
         next_: tf.Tensor,
+        next_masks: tf.Tensor,
         weights: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """One update of the online network on the fields of a `Batch`, whose rows count as much as their weights say.
         Returns the three `UpdateStats` as float32 (3,) and the TD errors, float32 (batch,)."""
-        targets = returns + discounts * self._bootstrap(next_)
+        targets = returns + discounts * self._bootstrap(next_, next_masks)
         with tf.GradientTape() as tape:
             q_values = self.online(observations, training=True)
             # The loss is on the action taken alone: nothing is known of the others.
@@ -206,17 +226,16 @@ class DQNAgent:
         best = tf.reduce_max(q_values, axis=1)
         return tf.stack([loss, tf.reduce_mean(best), tf.reduce_max(best)]), targets - taken
 
-    def _bootstrap(self, next_observations: tf.Tensor) -> tf.Tensor:
-        """float32 (batch,): the target network's value of the next observations.
+    def _bootstrap(self, next_observations: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+        """float32 (batch,): the target network's value of the next observations, of the legal actions there.
 
         Plain: max_a Q_target(s, a) (Mnih et al. 2015). Double: Q_target(s, argmax_a Q_online(s, a)) (van Hasselt et al.
         2016, eq. 4), which overestimates less.
         """
-        target_values = self.target(next_observations)
-        if not self.config.double:
-            return tf.reduce_max(target_values, axis=1)
-        actions = tf.argmax(self.online(next_observations), axis=1)
-        return tf.gather(target_values, actions, batch_dims=1)
+        values = self.target(next_observations)
+        choosing = self.online(next_observations) if self.config.double else values
+        actions = tf.argmax(tf.where(masks, choosing, choosing.dtype.min), axis=1)
+        return tf.gather(values, actions, batch_dims=1)
 
     def copy_to_target(self, share: float = 1.0) -> None:
         """Move the target network's weights towards the online network's by `share`: 1 copies them."""

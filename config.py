@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
+from presets import PRESETS, preset_of
 from startup import InputError, exit_on_bad_input, make_parser
 
 
@@ -27,10 +29,16 @@ class Config:
         InputError: a setting has the wrong type or lies outside its bounds.
     """
 
-    preset: str = _setting("default", "named settings to start from; other flags change single ones of them")
-    env: str = _setting("Blob-v0", "id of a registered Gymnasium environment with discrete actions")
+    preset: str = _setting(
+        "default", "named settings to start from, the environment's own without it; other flags change single ones"
+    )
+    env: str = _setting(
+        "Blob-v0",
+        "Gymnasium environment with discrete actions: a registered ID, or module:ClassName or module:ID of your own",
+    )
     env_args: dict[str, Any] = _setting({}, "options of the environment, e.g. size=8 enemy_moves=true")
-    episodes: int = _setting(25_000, "episodes to play", at_least=1)
+    episodes: int = _setting(25_000, "episodes to play at most", at_least=1)
+    steps: int | None = _setting(None, "environment steps to play at most", at_least=1)
     seed: int | None = _setting(
         None, "seed of every random draw; without one a seed is drawn and recorded", at_least=0, at_most=2**32 - 1
     )
@@ -41,19 +49,26 @@ class Config:
         50, "episodes in a window: what is logged and shown is aggregated over it", at_least=1
     )
     evaluate_every: int = _setting(
-        1_000, "episodes between greedy evaluations, which choose the best model", at_least=1
+        1_000,
+        "episodes between greedy evaluations, which choose the best model; steps in a run that --steps limits",
+        at_least=1,
     )
     evaluate_episodes: int = _setting(2_000, "seeded starts in every greedy evaluation", at_least=1)
+
+    max_episode_steps: int | None = _setting(
+        None, "steps after which an episode is truncated, instead of the environment's own limit", at_least=1
+    )
+    frame_stack: int = _setting(1, "newest frames that an observation is made of, itself included", at_least=1)
 
     network: str = _setting(
         "auto",
         "auto picks by the observation; dense sees small images without attention; tutorial is the 2 x 256 filters of "
-        "the Blob tutorial",
-        choices=("auto", "dense", "tutorial"),
+        "the Blob tutorial; FILE.py:FUNCTION is your own, a function from (observation_space, n_actions) to a "
+        "keras.Model",
     )
     learning_rate: float = _setting(3e-3, "Adam's step size", above=0)
     learning_rate_schedule: str = _setting(
-        "linear", "whether the rate falls linearly to 0 over the run's windows", choices=("constant", "linear")
+        "linear", "whether the rate falls linearly to 0 over the run", choices=("constant", "linear")
     )
     discount: float = _setting(0.9, "worth of a reward one step later", at_least=0, at_most=1)
     n_step: int = _setting(1, "rewards summed before the target bootstraps", at_least=1)
@@ -99,6 +114,8 @@ class Config:
             _check(_flag(setting.name), getattr(self, setting.name), str(setting.type), setting.metadata)
         if self.preset not in PRESETS:
             raise InputError(f"--preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
+        if self.network not in ("auto", "dense", "tutorial") and not re.fullmatch(r".+\.py:\w+", self.network):
+            raise InputError(f"--network must be auto, dense, tutorial or FILE.py:FUNCTION, got {self.network!r}")
         if self.memory_size < self.lanes:
             raise InputError(f"--memory-size {self.memory_size} cannot hold one step of --lanes {self.lanes}: raise it")
         if self.learn_start > self.memory_size // self.lanes * self.lanes:
@@ -106,36 +123,24 @@ class Config:
                 f"--learn-start {self.learn_start} is more than the memory of {self.memory_size} transitions can "
                 "hold, so it would never learn: lower it or raise --memory-size"
             )
+        if self.steps and self.learn_start > self.steps:
+            raise InputError(
+                f"--learn-start {self.learn_start} is more than --steps {self.steps}, so it would never learn: lower it"
+            )
+
+    @classmethod
+    def from_preset(cls, **settings: Any) -> Self:
+        """The settings of a preset, by default the environment's own, and these instead of single ones of them.
+
+        Raises:
+            InputError: as the constructor.
+        """
+        preset = settings.setdefault("preset", preset_of(settings.get("env", cls.env)))
+        return cls(**{**PRESETS.get(preset, {}), **settings})
 
     def hparams(self) -> dict[str, bool | int | float | str]:
         """The settings as TensorBoard's HParams takes them: anything but numbers and booleans as text."""
         return {k: v if isinstance(v, bool | int | float) else str(v) for k, v in asdict(self).items()}
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "default": {},
-    # The Blob tutorial's own settings, so that the difference can be seen: an update of its large network at every step
-    # makes 25,000 episodes take hours.
-    "tutorial": {
-        "lanes": 1,
-        "network": "tutorial",
-        "learning_rate": 1e-3,
-        "learning_rate_schedule": "constant",
-        "discount": 0.99,
-        "n_step": 1,
-        "prioritized": False,
-        "reward_clip": 0.0,
-        "loss": "mse",
-        "weight_decay": 0.0,
-        "batch_size": 64,
-        "memory_size": 50_000,
-        "learn_every": 1,
-        "epsilon_decay": 0.99975,
-        "epsilon_min": 0.001,
-        "symmetries": False,
-        "target_every": 5,
-    },
-}
 
 
 def _flag(name: str) -> str:
@@ -193,7 +198,7 @@ def parse_config(arguments: Sequence[str] | None = None) -> Config:
             given["env_args"] = dict(_parse_env_arg(text) for text in given["env_args"])
         if size is not None:
             given["env_args"] = {"size": size, **given.get("env_args", {})}
-        return Config(**{**PRESETS[given.get("preset", "default")], **given})
+        return Config.from_preset(**given)
 
 
 def _parse_env_arg(text: str) -> tuple[str, Any]:

@@ -1,104 +1,249 @@
-"""Making environments: what the settings name, checked, one at a time or in lanes side by side."""
+"""Making environments: what the settings name, preprocessed and checked, one at a time or in lanes side by side."""
 
 from __future__ import annotations
 
+import importlib
+import math
+import re
+import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiDiscrete
+import optree
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.utils import RecordConstructorArgs, env_checker
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TimeLimit, TransformObservation
 
 import blob_env  # noqa: F401  (registers Blob-v0)
 from config import Config
+from observations import example_observation
 from startup import InputError
 from symmetry import Symmetry
 
+# Environments whose package Gymnasium does not import by itself: the module that registers them, and what they need
+# beside their own arguments. A screen every 4 frames is what Mnih et al. 2015 play by; for Atari its wrapper does it.
+PACKAGES: dict[str, tuple[str, dict[str, Any]]] = {
+    "ALE/": ("ale_py", {"frameskip": 1}),
+    "Vizdoom": (
+        "vizdoom.gymnasium_wrapper",
+        {"frame_skip": 4, "screen_format": "GRAY8", "screen_resolution": "RES_160X120"},
+    ),
+}
+# An episode ends here if neither the environment nor the settings limit it, or a greedy player that walks in circles
+# would never be done. Half an hour of an Atari game (Machado et al. 2018).
+LONGEST_EPISODE = 27_000
+LONGEST_SEARCH = 10_000  # random steps within which an environment without a limit must have ended by itself
 
-def make_env(env_id: str, env_args: dict[str, Any], render_mode: str | None = None) -> gym.Env:
-    """Make one environment.
+
+def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
+    """Make one environment as the settings say, with what the agent sees of it: screens of Atari and Doom in grey and
+    small, `frame_stack` frames together, truncated after `max_episode_steps`.
 
     Raises:
         InputError: there is none of that name, it does not take these arguments, or a package it needs is missing.
     """
-    arguments = f" with {env_args}" if env_args else ""
+    name = config.env
+    if "max_episode_steps" in config.env_args:
+        raise InputError("--env-args takes no max_episode_steps, it has a flag of its own: --max-episode-steps")
+    arguments = f" with {config.env_args}" if config.env_args else ""
+    shown = {} if render_mode is None else {"render_mode": render_mode}
     try:
+        spec, options = _find_spec(name)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*render_mode")  # said better below
-            env = gym.make(env_id, render_mode=render_mode, **env_args)
+            # Limited below, in steps of the agent, and checked by `check_env`.
+            unlimited: dict[str, Any] = {"max_episode_steps": -1, "disable_env_checker": True}
+            env = gym.make(spec, **unlimited, **{**options, **config.env_args, **shown})
+        env = _preprocess(env, spec.id)
+    except InputError:
+        raise
     except Exception as error:  # somebody else's constructor may raise anything
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"cannot make the environment {env_id!r}{arguments}: {reason}") from error
+        raise InputError(f"cannot make the environment {name!r}{arguments}: {reason}") from error
     modes = env.metadata.get("render_modes", [])
     if render_mode not in (None, env.render_mode) or render_mode not in (None, "human", *modes):
         advice = "; use --record OUT.gif" if "rgb_array" in modes else ""
-        raise InputError(
-            f"{env_id} cannot be shown as {render_mode!r}, only as {', '.join(modes) or 'nothing'}{advice}"
+        raise InputError(f"{name} cannot be shown as {render_mode!r}, only as {', '.join(modes) or 'nothing'}{advice}")
+    env = TimeLimit(env, config.max_episode_steps or spec.max_episode_steps or LONGEST_EPISODE)
+    return FrameStackObservation(env, config.frame_stack) if config.frame_stack > 1 else env
+
+
+def _find_spec(name: str) -> tuple[EnvSpec, dict[str, Any]]:
+    """Of `ID`, `module:ID` or `module:ClassName`: the specification, and the arguments that `PACKAGES` adds."""
+    module_name, _, name = name.rpartition(":")
+    module = _import(module_name) if module_name else None
+    if callable(entry_point := getattr(module, name, None)):
+        return EnvSpec(name, entry_point), {}
+    for prefix, (package, options) in PACKAGES.items():
+        if name.startswith(prefix):
+            _import(package)
+            return gym.spec(name), options
+    return gym.spec(name), {}
+
+
+def _import(module: str) -> Any:
+    if "" not in sys.path:
+        sys.path.append("")  # a user's own file lies in the folder they are in, wherever this one is
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.split(".")[0]
+        if any(module == needed for needed, _ in PACKAGES.values()):
+            raise InputError(
+                f"this environment needs the package {package}: pip install -r requirements-extra.txt"
+            ) from error
+        raise InputError(f"--env: cannot import {module} from {Path.cwd()} ({error})") from error
+
+
+def _preprocess(env: gym.Env, env_id: str) -> gym.Env:
+    """The screens of Atari and Doom as Mnih et al. 2015 see them, in 84 x 84 greys."""
+    if env_id.startswith("ALE/"):
+        # Sticky actions (the registration's own repeat_action_probability, 0.25) make games differ instead of
+        # no-operations at their start, and only the last life's loss ends one (Machado et al. 2018).
+        return AtariPreprocessing(env, noop_max=0, frame_skip=4, terminal_on_life_loss=False)
+    if env_id.startswith("Vizdoom"):
+        import cv2
+
+        assert isinstance(env.observation_space, Dict)
+        space = Dict({**env.observation_space.spaces, "screen": Box(0, 255, (84, 84), np.uint8)})
+        return TransformObservation(
+            env,
+            lambda seen: {**seen, "screen": cv2.resize(seen["screen"], (84, 84), interpolation=cv2.INTER_AREA)},
+            space,
         )
     return env
 
 
-def make_vector_env(env_id: str, env_args: dict[str, Any], lanes: int) -> VectorEnv:
+def make_vector_env(config: Config, lanes: int) -> VectorEnv:
     """Make `lanes` environments stepped side by side, with SAME_STEP autoreset: every step of every lane is a
     transition, none is spent on resetting.
 
     Raises:
         InputError: as `make_env`.
     """
-    if env_id == "Blob-v0":
-        make_env(env_id, env_args).close()  # for its checks
-        return gym.make_vec(env_id, num_envs=lanes, **env_args)
+    if config.env == "Blob-v0" and config.frame_stack == 1:
+        make_env(config).close()  # for its checks
+        limit: dict[str, Any] = {"max_episode_steps": config.max_episode_steps} if config.max_episode_steps else {}
+        return gym.make_vec("Blob-v0", num_envs=lanes, **limit, **config.env_args)
     # A registration's own vector entry point may reset otherwise (CartPole-v1's spends a step on it): wrap single ones.
-    fns = [lambda: make_env(env_id, env_args)] * lanes
-    return gym.vector.SyncVectorEnv(fns, autoreset_mode=AutoresetMode.SAME_STEP)
+    return gym.vector.SyncVectorEnv([lambda: make_env(config)] * lanes, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
 def published_symmetries(env: gym.Env | VectorEnv) -> Sequence[Symmetry]:
-    """The symmetries that an environment says it has, in an attribute `symmetries`."""
+    """The symmetries that an environment says it has, in an attribute `symmetries`; none of stacked frames."""
     single = env.envs[0] if isinstance(env, gym.vector.SyncVectorEnv) else env
+    if isinstance(single, gym.Env) and single.observation_space != single.unwrapped.observation_space:
+        return ()
     return getattr(single.unwrapped, "symmetries", ())
 
 
-def final_observations(next_observations: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
+def final_observations(next_observations: Any, infos: dict[str, Any]) -> Any:
     """The observations (lanes, ...) that a vector step led to: at an episode's end the final one, not the reset's."""
     if "final_obs" not in infos:
         return next_observations
-    ended = infos["_final_obs"]
-    observations = next_observations.copy()
-    observations[ended] = np.stack(infos["final_obs"][ended])
+    observations = optree.tree_map(np.copy, next_observations)
+    for lane in np.flatnonzero(infos["_final_obs"]).tolist():
+
+        def put(arrays: np.ndarray, final: np.ndarray, lane: int = lane) -> None:
+            arrays[lane] = final
+
+        optree.tree_map_(put, observations, infos["final_obs"][lane])
     return observations
 
 
 def check_env(config: Config) -> None:
-    """Check that a deep Q-network can learn in the environment within the run.
+    """Check on a throw-away environment, before anything else is made, that a deep Q-network can learn in it within the
+    run. Prints Gymnasium's warnings about it to standard error.
 
     Raises:
         InputError: it cannot; the message says why.
     """
-    env = make_env(config.env, config.env_args)
-    env.close()
+    env = make_env(config)
     if not isinstance(env.action_space, Discrete):
         raise InputError(
             f"--env {config.env} has the action space {env.action_space}: deep Q-learning needs a Discrete one"
         )
-    check_observation_space(env.observation_space, config.env)
-    limit = env.spec.max_episode_steps if env.spec else None
-    if limit and config.episodes * limit < config.learn_start:
+    example_observation(env.observation_space)  # for its checks
+    _check_interface(env.unwrapped, config.env)
+    _check_episode(env, config)
+    env.close()
+    limit = time_limit(env)
+    if config.episodes * limit < config.learn_start:
         raise InputError(
             f"--learn-start {config.learn_start} is more than the {config.episodes * limit} steps that --episodes "
             f"{config.episodes} can take, so it would never learn: lower it or play more episodes"
         )
 
 
-def check_observation_space(space: gym.Space, env_id: str) -> None:
-    """Raise InputError unless there is a network for the observations: vectors, images, Discrete or MultiDiscrete."""
-    if isinstance(space, Box) and len(space.shape or ()) in (1, 3):
-        return
-    if isinstance(space, Discrete | MultiDiscrete) and len(space.shape or ()) <= 1:
-        return
-    raise InputError(
-        f"--env {env_id} has the observation space {space}: there are networks for vectors, images of shape "
-        "(height, width, channels), Discrete and MultiDiscrete"
-    )
+def _check_interface(env: gym.Env, name: str) -> None:
+    """What Gymnasium's own checker says of an environment: is it one, and is it the same again from the same seed?"""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", message=".*different from the unwrapped version")
+        try:
+            env_checker.check_env(_OnlyLegal(env), skip_render_check=True)
+        except Exception as error:  # assertions, and whatever the environment itself raises
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"--env {name} is not a sound Gymnasium environment: {reason}") from error
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        plain = re.sub(r"\x1b\[\d+m|WARN: ", "", text)  # Gymnasium colours its warnings
+        print(f"warning: {name}: {' '.join(plain.split())}", file=sys.stderr)
+
+
+class _OnlyLegal(gym.Wrapper, RecordConstructorArgs):
+    """Takes the first legal action instead of one that the mask bars: Gymnasium's checker knows no masks."""
+
+    def __init__(self, env: gym.Env) -> None:
+        RecordConstructorArgs.__init__(self)  # the checker makes the environment again
+        gym.Wrapper.__init__(self, env)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._mask: Any = info.get("action_mask")
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        n_actions, first = int(self.action_space.n), int(self.action_space.start)  # type: ignore[attr-defined]
+        if np.shape(self._mask) == (n_actions,) and np.any(self._mask) and not self._mask[action - first]:
+            action = np.int64(first + np.argmax(self._mask))
+        *step, info = self.env.step(action)
+        self._mask = info.get("action_mask")
+        return *step, info
+
+
+def _check_episode(env: gym.Env, config: Config) -> None:
+    """Play at random to an episode's end: there is one, and all rewards and masks on the way are as they should be."""
+    generator = np.random.default_rng(0)
+    n_actions, first_action = int(env.action_space.n), int(env.action_space.start)  # type: ignore[attr-defined]
+    _, info = env.reset(seed=0)
+    for _ in range(min(time_limit(env), LONGEST_SEARCH)):
+        mask = np.asarray(info.get("action_mask", np.ones(n_actions)))
+        if mask.shape != (n_actions,):
+            raise InputError(
+                f"--env {config.env} gives an action_mask of shape {mask.shape}, for {n_actions} actions it must be "
+                f"({n_actions},)"
+            )
+        legal = np.flatnonzero(mask) if mask.any() else np.arange(n_actions)
+        _, reward, terminated, truncated, info = env.step(first_action + int(generator.choice(legal)))
+        if not math.isfinite(reward):
+            raise InputError(f"--env {config.env} gave the reward {reward}: rewards must be finite numbers")
+        if terminated or truncated:
+            return
+    if time_limit(env) == LONGEST_EPISODE and config.max_episode_steps is None:
+        raise InputError(
+            f"--env {config.env} did not end in {LONGEST_SEARCH:,} random steps and has no limit of its own: set "
+            "--max-episode-steps"
+        )
+
+
+def time_limit(env: gym.Env) -> int:
+    """The steps after which `make_env`'s environment truncates an episode."""
+    while not isinstance(env, TimeLimit):
+        env = env.env  # type: ignore[attr-defined]
+    return env._max_episode_steps

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import optree
 from gymnasium.vector import VectorEnv
 
 from config import Config
 from environments import make_vector_env
+from masks import action_masks, best_actions
 from model_file import load_q_values, make_saved_env, read_saved_agent
 from startup import at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
 from symmetry import QValues
@@ -59,7 +62,7 @@ class Episodes:
 def make_evaluation_envs(config: Config, episodes: int) -> VectorEnv:
     """The lanes to play these many episodes in: Blob's are cheap enough to give every episode a lane of its own."""
     lanes = min(episodes, 10_000 if config.env == "Blob-v0" else 32)
-    return make_vector_env(config.env, config.env_args, lanes)
+    return make_vector_env(config, lanes)
 
 
 def play_greedily(
@@ -78,17 +81,19 @@ def play_greedily(
     """
     lanes = envs.num_envs
     shares = np.full(lanes, episodes // lanes) + (np.arange(lanes) < episodes % lanes)
-    first_action = int(envs.single_action_space.start)  # type: ignore[attr-defined]
+    space: Any = envs.single_action_space
+    n_actions, first_action = int(space.n), int(space.start)
     played, returns, lengths = np.zeros(lanes, int), np.zeros(lanes), np.zeros(lanes, int)
     overestimation = np.zeros(lanes)
     records: list[tuple] = []
-    observations, _ = envs.reset(seed=seed)
+    observations, infos = envs.reset(seed=seed)
     while len(active := np.flatnonzero(played < shares)):
-        actions = np.full(lanes, first_action)
-        values = q_values(observations[active])
-        actions[active] += values.argmax(axis=1)
+        masks = action_masks(infos, (lanes, n_actions))
+        actions = masks.argmax(axis=1)  # lanes that are through go on with anything legal
+        values = q_values(optree.tree_map(lambda array: array[active], observations))
+        actions[active] = best_actions(values, masks[active])
         overestimation[active] += np.where(lengths[active] == 0, values.max(axis=1), 0)
-        observations, rewards, terminated, truncated, infos = envs.step(actions)
+        observations, rewards, terminated, truncated, infos = envs.step(actions + first_action)
         returns += rewards
         learned_from = np.clip(rewards, -reward_clip, reward_clip) if reward_clip else rewards
         overestimation -= discount**lengths * learned_from
@@ -114,7 +119,7 @@ def main() -> None:
     parser.add_argument(
         "--exact", action="store_true", help="judge a Blob model over all starts instead, against the optimum"
     )
-    parser.add_argument("--episodes", type=at_least(1), default=10_000, help="episodes (default: %(default)s)")
+    parser.add_argument("--episodes", type=at_least(1), help="episodes (default: 10,000 of Blob, 100 of others)")
     parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
     arguments = parser.parse_args()
     with exit_on_bad_input():
@@ -128,9 +133,10 @@ def main() -> None:
             print(judge_model(arguments.model).table())
             return
         q_values = load_q_values(arguments.model, env, saved)
-        envs = make_evaluation_envs(saved.config, arguments.episodes)
-    config = saved.config
-    episodes = play_greedily(envs, q_values, arguments.episodes, arguments.seed, config.discount, config.reward_clip)
+        config = saved.config
+        count = arguments.episodes or (10_000 if config.env == "Blob-v0" else 100)
+        envs = make_evaluation_envs(config, count)
+    episodes = play_greedily(envs, q_values, count, arguments.seed, config.discount, config.reward_clip)
     env.close()
     envs.close()
     print_scores(episodes)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
+import warnings
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import keras  # which only loading a network needs: what is wrong with a file should show sooner
 
 MEMBER = "agent.json"
+WEIGHTS = "model.weights.h5"  # where Keras keeps them in its archives
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def make_saved_env(path: Path, saved: SavedAgent, render_mode: str | None = None
     Raises:
         InputError: it cannot be made, or has other spaces now.
     """
-    env = make_env(saved.config.env, saved.config.env_args, render_mode)
+    env = make_env(saved.config, render_mode)
     spaces = (str(env.observation_space), str(env.action_space))
     if spaces != (saved.observation_space, saved.action_space):
         raise InputError(
@@ -111,27 +112,24 @@ def make_saved_env(path: Path, saved: SavedAgent, render_mode: str | None = None
     return env
 
 
-def load_network(path: Path, env: gym.Env) -> keras.Model:
-    """Read the network, which must fit the environment. No code from the file is run (`safe_mode`).
+def load_network(path: Path, env: gym.Env, config: Config) -> keras.Model:
+    """Build the network anew, as training did, and read its weights from the file, of which no code is run.
 
     Raises:
-        InputError: Keras cannot read it, or it maps something else.
+        InputError: the weights cannot be read, or are of another network.
     """
-    import keras
+    from networks import build_q_network
 
-    with tempfile.TemporaryDirectory() as folder:  # Keras reads archives by their suffix only
-        copy = Path(folder) / "model.keras"
-        shutil.copyfile(path, copy)
+    n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
+    model = build_q_network(env.observation_space, n_actions, config.network, config.dueling, config.frame_stack)
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+        warnings.simplefilter("error")  # Keras only warns of weights that are missing
         try:
-            model = keras.saving.load_model(copy, compile=False, safe_mode=True)
+            model.load_weights(archive.extract(WEIGHTS, folder))
         except Exception as error:  # Keras raises all kinds for what is wrong inside
-            raise InputError(f"{path} holds a network that Keras cannot load: {error}") from error
-    needed = (None, *(env.observation_space.shape or ())), (None, int(getattr(env.action_space, "n", 0)))
-    if (model.input_shape, model.output_shape) != needed:
-        raise InputError(
-            f"the network in {path} maps {model.input_shape} to {model.output_shape}, "
-            f"its environment needs {needed[0]} to {needed[1]}"
-        )
+            raise InputError(
+                f"{path} holds no weights for the network that --network {config.network} makes: {error}"
+            ) from error
     return model
 
 
@@ -144,7 +142,8 @@ def load_q_values(path: Path, env: gym.Env, saved: SavedAgent) -> QValues:
     from networks import compile_q_values
 
     symmetries = published_symmetries(env) if saved.config.symmetries else ()
-    return mean_over_views(compile_q_values(load_network(path, env)), symmetries)
+    q_values = compile_q_values(load_network(path, env, saved.config), env.observation_space)
+    return mean_over_views(q_values, symmetries)
 
 
 def package_versions() -> dict[str, str]:

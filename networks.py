@@ -2,81 +2,152 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import runpy
+from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import keras
 import numpy as np
+import optree
 import tensorflow as tf
-from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 from keras import layers, ops
 
+from observations import example_observation
 from startup import InputError
+from symmetry import QValues
 
+NAME = "q_network"  # of all models made here but not of a user's own
 LARGEST_GRID = 64  # a side above it is a screen, not a board
 FINE = 16  # a side above it is looked at coarsely
 SCALES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48])  # cells; of a look at a large board
 SHARPNESS = 10.0  # of the grid network's attention
 
 
-def observation_dtype(space: gym.Space) -> np.dtype:
-    """The dtype in which observations are stored and enter the network: uint8 stays, other numbers take 32 bits."""
-    if space.dtype == np.uint8:
-        return np.dtype(np.uint8)
-    return np.dtype(np.float32 if np.issubdtype(space.dtype, np.floating) else np.int32)
-
-
 def build_q_network(
-    observation_space: gym.Space, n_actions: int, network: str = "auto", dueling: bool = False
+    observation_space: gym.Space, n_actions: int, network: str = "auto", dueling: bool = False, stack: int = 1
 ) -> keras.Model:
     """Build the model that maps a batch of observations to Q-values.
 
     Args:
-        observation_space: Box of shape (features,) or (height, width, channels), Discrete or MultiDiscrete.
+        observation_space: Box of shape (features,), (height, width) or (height, width, channels), Discrete,
+            MultiDiscrete, MultiBinary, or a Dict or Tuple of those, each of which gets a branch of its own.
         n_actions: number of discrete actions.
-        network: "auto", "dense" to look at small images without attention, or "tutorial" for the Blob tutorial's
-            convolutions (images only).
+        network: "auto", "dense" to look at small images without attention, "tutorial" for the Blob tutorial's
+            convolutions (images only), or "FILE.py:FUNCTION" for a user's own.
         dueling: whether the value of the observation and the advantages of the actions are told apart (Wang et al.
             2016).
+        stack: frames that are stacked along the first axis of every array; 1 for none.
 
     Returns:
-        A model from (batch, *observation shape) in `observation_dtype` to float32 (batch, n_actions).
+        A model from (batch, *observation shape), in the structure and dtypes of `example_observation`, to float32
+        (batch, n_actions).
 
     Raises:
-        InputError: no network fits the observations.
+        InputError: no network fits the observations, or a user's own does not.
     """
-    inputs = keras.Input(observation_space.shape, dtype=observation_dtype(observation_space).name, name="observation")
-    is_image = isinstance(observation_space, Box) and len(observation_space.shape or ()) == 3
-    pixels = layers.Rescaling(1 / 255)(inputs) if observation_space.dtype == np.uint8 else inputs
-    if network == "tutorial" and not is_image:
-        raise InputError(f"--network tutorial needs images, the observations are {observation_space}")
-    if isinstance(observation_space, Discrete | MultiDiscrete):
-        features = _dense(_one_hot(inputs, observation_space), 128)
-    elif not is_image:
-        features = _dense(pixels, 128)
-    elif network == "tutorial":
-        features = _tutorial(pixels)
-    elif max(pixels.shape[1:3]) > LARGEST_GRID:
-        features = _nature(pixels)
-    else:
-        board = layers.Flatten()(pixels) if network == "dense" else _grid(pixels)
-        features = _dense(board, 256, n_layers=3)
+    if ":" in network:
+        return _from_file(network, observation_space, n_actions)
+    inputs, branches = _branches(observation_space, network, stack)
+    features = branches[0] if len(branches) == 1 else _dense(layers.Concatenate()(branches), 256, n_layers=1)
     q_values = layers.Dense(n_actions, name="advantages" if dueling else "q_values")(features)
     if dueling:
         value = layers.Dense(1, name="value")(features)
         q_values = value + q_values - ops.mean(q_values, axis=1, keepdims=True)  # Wang et al. 2016, eq. 9
-    return keras.Model(inputs, q_values, name="q_network")
+    return keras.Model(inputs, q_values, name=NAME)
+
+
+def _from_file(network: str, observation_space: gym.Space, n_actions: int) -> keras.Model:
+    """The model that a user's `function(observation_space, n_actions)` returns, checked at input and output."""
+    path, _, function = network.rpartition(":")
+    if not Path(path).is_file():
+        raise InputError(f"--network {network}: there is no file {path}")
+    try:
+        model = runpy.run_path(path)[function](observation_space, n_actions)
+    except Exception as error:  # a user's code may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"--network {network} failed: {reason}") from error
+    if not isinstance(model, keras.Model):
+        raise InputError(f"--network {network} must return a keras.Model, got {type(model).__name__}")
+    batch = optree.tree_map(lambda array: array[None], example_observation(observation_space))
+    try:
+        q_values = np.asarray(model(batch))
+    except Exception as error:
+        needed = optree.tree_map(lambda array: f"{array.dtype} {(None, *array.shape[1:])}", batch)
+        raise InputError(f"--network {network} does not take observations of {needed}: {error}") from error
+    if q_values.shape != (1, n_actions) or q_values.dtype != np.float32:
+        raise InputError(
+            f"--network {network} must map to float32 (batch, {n_actions}), one value an action, it maps a batch of 1 "
+            f"to {q_values.dtype} {q_values.shape}"
+        )
+    return model
+
+
+def _branches(space: gym.Space, network: str, stack: int, name: str = "") -> tuple[Any, list[keras.KerasTensor]]:
+    """The inputs for observations of a space, in their structure, and the features (batch, n) of every array in it."""
+    if isinstance(space, Dict | Tuple):
+        named = dict(space.items() if isinstance(space, Dict) else enumerate(space))
+        # Keras wants the inputs of a dict named as their keys.
+        parts = {key: _branches(part, network, stack, f"{name}_{key}".lstrip("_")) for key, part in named.items()}
+        inputs = {key: part[0] for key, part in parts.items()}
+        structure = inputs if isinstance(space, Dict) else tuple(inputs.values())
+        return structure, [branch for part in parts.values() for branch in part[1]]
+    example = example_observation(space)
+    array = keras.Input(example.shape, dtype=example.dtype.name, name=name or "observation")
+    return array, [_features(array, space, network, stack)]
+
+
+def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: int) -> keras.KerasTensor:
+    """The features (batch, n) of one array: numbers go through dense layers, pixels through what suits their size."""
+    dimensions = len(inputs.shape) - 1 - (stack > 1)
+    if dimensions > 3:
+        raise InputError(f"there is no network for observations of {space}: arrays may have 3 dimensions at most")
+    is_image = dimensions == 3 or (dimensions == 2 and inputs.dtype == "uint8")
+    if network == "tutorial" and not is_image:
+        raise InputError(f"--network tutorial needs images, the observations are {space}")
+    if isinstance(space, Discrete | MultiDiscrete):
+        return _dense(_one_hot(inputs, space), 256)
+    numbers = ops.cast(inputs, "float32")
+    if isinstance(space, Box) and space.dtype == np.uint8:
+        numbers = layers.Rescaling(1 / float(space.high.max()))(inputs)
+    if not is_image:
+        return _dense(layers.Flatten()(numbers), 256)
+    pixels = _channels_last(numbers, stack)
+    if network == "tutorial":
+        return _tutorial(pixels)
+    if max(pixels.shape[1:3]) > LARGEST_GRID:
+        return _nature(pixels)
+    board = layers.Flatten()(pixels) if network == "dense" else _grid(pixels)
+    return _dense(board, 256, n_layers=3)
+
+
+def _channels_last(images: keras.KerasTensor, stack: int) -> keras.KerasTensor:
+    """From (batch, stack, h, w), (batch, stack, h, w, c), (batch, h, w) or (batch, h, w, c) to (batch, h, w, channels),
+    of which every stacked frame has its own."""
+    if stack > 1:
+        images = ops.moveaxis(images, 1, 3)
+    height, width = images.shape[1:3]
+    return layers.Reshape((height, width, -1))(images)
 
 
 def suits_xla(model: keras.Model) -> bool:
     """Whether XLA pays for a model: it fuses the many small operations around matrix products, but has no fast
-    convolutions on a CPU, and large boards, which are pooled, gain nothing for the 170 MB that compiling takes."""
-    return not any(isinstance(layer, layers.Conv2D | layers.AveragePooling2D) for layer in model.layers)
+    convolutions on a CPU, and large boards, which are pooled, gain nothing for the 170 MB that compiling takes. A
+    user's own model may hold what it cannot compile."""
+    ours = model.name == NAME
+    return ours and not any(isinstance(layer, layers.Conv2D | layers.AveragePooling2D) for layer in model.layers)
 
 
-def compile_q_values(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+def batch_signature(observation_space: gym.Space) -> Any:
+    """What TensorFlow compiles functions for: batches of any size, in the structure of `example_observation`."""
+    example = example_observation(observation_space)
+    return optree.tree_map(lambda array: tf.TensorSpec((None, *array.shape), array.dtype), example)
+
+
+def compile_q_values(model: keras.Model, observation_space: gym.Space) -> QValues:
     """A Q-network as one compiled function for batches of any size, from arrays to float32 (batch, n_actions)."""
-    signature = [tf.TensorSpec(model.input_shape, model.inputs[0].dtype)]
+    signature = [batch_signature(observation_space)]
     function = tf.function(lambda observations: model(observations), input_signature=signature)
     return lambda observations: function(observations).numpy()
 
@@ -90,8 +161,8 @@ def _dense(features: keras.KerasTensor, units: int, n_layers: int = 2) -> keras.
 def _one_hot(inputs: keras.KerasTensor, space: Discrete | MultiDiscrete) -> keras.KerasTensor:
     if isinstance(space, Discrete):
         return ops.one_hot(inputs - int(space.start), int(space.n))
-    sizes, starts = space.nvec.tolist(), space.start.tolist()
-    return ops.concatenate([ops.one_hot(inputs[:, i] - starts[i], sizes[i]) for i in range(len(sizes))], axis=1)
+    numbers, sizes, starts = layers.Flatten()(inputs), space.nvec.ravel().tolist(), space.start.ravel().tolist()
+    return ops.concatenate([ops.one_hot(numbers[:, i] - starts[i], sizes[i]) for i in range(len(sizes))], axis=1)
 
 
 def _grid(pixels: keras.KerasTensor) -> keras.KerasTensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from blob_env import BlobEnv, BlobVectorEnv
-from blob_solver import Judgement, judge, percent_of_optimum, start_means
+from blob_solver import MAX_STEPS, Judgement, judge, percent_of_optimum, start_means
 from config import Config
 from evaluate import EVALUATION_SEED, make_evaluation_envs
 from model_file import load_network, make_saved_env, read_saved_agent
@@ -17,8 +17,9 @@ from startup import InputError
 
 def is_solvable(config: Config) -> bool:
     """Whether the optimum of the settings' environment is known: Blob's is, as long as food and enemy stand still."""
-    unsolved = {"food_moves", "enemy_moves", "max_episode_steps"}  # the solver reckons with Blob's own 200 steps
-    return config.env == "Blob-v0" and not any(config.env_args.get(option) for option in unsolved)
+    moving = config.env_args.get("food_moves") or config.env_args.get("enemy_moves")
+    seen_and_timed_as_solved = config.frame_stack == 1 and config.max_episode_steps in (None, MAX_STEPS)
+    return config.env == "Blob-v0" and not moving and seen_and_timed_as_solved
 
 
 class PercentOfOptimum(keras.callbacks.Callback):
@@ -59,6 +60,6 @@ def judge_model(path: Path) -> Judgement:
     env = make_saved_env(path, saved)
     blob = env.unwrapped
     assert isinstance(blob, BlobEnv)
-    q_values = compile_q_values(load_network(path, env))
+    q_values = compile_q_values(load_network(path, env, saved.config), env.observation_space)
     env.close()
     return judge(blob.rules, q_values, saved.config.discount, saved.config.reward_clip, saved.config.symmetries)

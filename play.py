@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import optree
 
+from masks import KEY, action_masks, best_actions
 from model_file import load_q_values, make_saved_env, read_saved_agent
 from startup import (
     InputError,
@@ -42,11 +44,13 @@ def play_episode(env: gym.Env, q_values: QValues, seed: int, show: Callable[[], 
         The return, the length in steps, and how it ended: "won" or "lost" where the environment says, else
         "terminated", "timed out" or "stopped".
     """
-    observation, _ = env.reset(seed=seed)
+    observation, info = env.reset(seed=seed)
+    n_actions, first = int(env.action_space.n), int(env.action_space.start)  # type: ignore[attr-defined]
     total, length, ending = 0.0, 0, "stopped"
     while ending == "stopped" and show():
-        action = q_values(np.asarray(observation)[None])[0].argmax() + int(env.action_space.start)  # type: ignore[attr-defined]
-        observation, reward, terminated, truncated, info = env.step(action)
+        values = q_values(optree.tree_map(lambda array: np.asarray(array)[None], observation))
+        mask = action_masks({KEY: info[KEY][None]} if KEY in info else {}, (1, n_actions))
+        observation, reward, terminated, truncated, info = env.step(best_actions(values, mask)[0] + first)
         total += float(reward)
         length += 1
         if terminated:

@@ -6,39 +6,45 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import optree
+
+from observations import Observations
 
 
 class Transition(NamedTuple):
     """One step of one lane, as the memory gives it back by index. A terminated step does not count as truncated."""
 
-    observation: np.ndarray
+    observation: Observations
     action: int
     reward: float
     terminated: bool
     truncated: bool
-    next_observation: np.ndarray
+    next_observation: Observations
+    next_mask: np.ndarray
 
 
 class Batch(NamedTuple):
     """A sample for one update: B n-step transitions (Sutton & Barto 2018, eq. 7.1).
 
-    The target of row i is `returns[i] + discounts[i] * max_a Q(next_observations[i], a)`.
+    The target of row i is `returns[i] + discounts[i] * max_a Q(next_observations[i], a)`, over the legal actions a.
 
     Attributes:
-        observations: (B, ...) in the observation's dtype.
+        observations: (B, ...) in the observation's dtype, or such arrays in the observation's structure.
         actions: int32 (B,).
         returns: float32 (B,), the discounted sum of up to n rewards.
         discounts: float32 (B,), discount ** (rewards summed), and 0 where the episode terminated.
         next_observations: (B, ...), the observation behind the last reward summed.
+        next_masks: bool (B, n_actions), the actions that are legal there.
         slots: int64 (B,), where in the memory the transitions lie; `set_priorities` takes them back.
         chances: float64 (B,), the probability with which each was drawn.
     """
 
-    observations: np.ndarray
+    observations: Observations
     actions: np.ndarray
     returns: np.ndarray
     discounts: np.ndarray
-    next_observations: np.ndarray
+    next_observations: Observations
+    next_masks: np.ndarray
     slots: np.ndarray
     chances: np.ndarray
 
@@ -48,41 +54,63 @@ class ReplayMemory:
 
     Appending a vector step adds one transition a lane on the right; once full, the oldest vector step falls off the
     left. The next observation of a step is the observation of the lane's following step, so it is not stored again;
-    only an episode's final observation, which no following step repeats, is kept beside the ring.
+    only an episode's final observation, which no following step repeats, is kept beside the ring. Of stacked frames
+    the newest alone is stored: the others are those of the steps before, or the episode's first again, as
+    `gymnasium.wrappers.FrameStackObservation` has it.
 
     Args:
         maxlen: transitions to hold, rounded down to whole vector steps.
         lanes: transitions in every vector step.
-        shape: shape of one observation.
-        dtype: dtype of the observations; images stay uint8.
+        example: one observation, whose structure, shapes and dtypes all have; images are best uint8.
+        n_actions: how many there are.
+        stack: frames stacked along the first axis of every array in an observation, the newest last; 1 means that
+            observations are no stacks.
 
     Raises:
         ValueError: `maxlen` is smaller than `lanes`.
     """
 
-    def __init__(self, maxlen: int, lanes: int, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    def __init__(self, maxlen: int, lanes: int, example: Observations, n_actions: int, stack: int = 1) -> None:
         if not 1 <= lanes <= maxlen:
             raise ValueError(f"a memory of {maxlen} transitions cannot hold a step of {lanes} lanes")
         self.lanes = lanes
         self.maxlen = maxlen // lanes * lanes
-        # One row more than the steps held: the newest step's next observation has no step of its own yet.
-        self._rows = maxlen // lanes + 1
-        self._observations = np.zeros((self._rows, lanes, *shape), dtype)
+        # One row more than the steps held: the newest step's next observation has no step of its own yet. And the
+        # oldest step's stack goes on into steps no longer held.
+        self._rows = maxlen // lanes + stack
+        self._stack = stack
+        self._observations = optree.tree_map(
+            lambda array: np.zeros((self._rows, lanes, *array.shape[stack > 1 :]), array.dtype), example
+        )
         self._actions = np.zeros((self._rows, lanes), np.int32)
         self._rewards = np.zeros((self._rows, lanes), np.float32)
         self._terminated = np.zeros((self._rows, lanes), bool)
         self._ended = np.zeros((self._rows, lanes), bool)
-        self._final_observations: dict[tuple[int, int], np.ndarray] = {}
+        self._next_masks = np.ones((self._rows, lanes, n_actions), bool)
+        self._final_observations: dict[tuple[int, int], Observations] = {}
         self._steps = 0  # vector steps appended so far; step t lies in row t % self._rows
+
+    @staticmethod
+    def bytes_needed(maxlen: int, example: Observations, n_actions: int, stack: int = 1) -> int:
+        """About how many bytes a memory's arrays take when it is full, priorities included; what is kept of episodes'
+        ends, a frame each, comes on top."""
+        frame = sum(array.nbytes for array in optree.tree_leaves(example)) // stack
+        return maxlen * (frame + n_actions + 4 + 4 + 1 + 1 + 4 * 8)  # a sum tree has 2 to 4 numbers for each of its own
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its arrays, whether filled yet or not."""
+        return sum(array.nbytes for array in self._arrays().values())
 
     def append(
         self,
-        observations: npt.ArrayLike,
+        observations: Observations,
         actions: npt.ArrayLike,
         rewards: npt.ArrayLike,
         terminated: npt.ArrayLike,
         truncated: npt.ArrayLike,
-        next_observations: npt.ArrayLike,
+        next_observations: Observations,
+        next_masks: npt.ArrayLike = True,
     ) -> None:
         """Add one step of every lane.
 
@@ -94,20 +122,29 @@ class ReplayMemory:
             terminated: bool (lanes,).
             truncated: bool (lanes,).
             next_observations: (lanes, ...); at an episode's end its true final observation, never the reset's.
+            next_masks: bool (lanes, n_actions), the actions that are legal in `next_observations`.
         """
         row, next_row = self._steps % self._rows, (self._steps + 1) % self._rows
-        for lane in np.flatnonzero(self._ended[next_row]):  # the step in `next_row` falls off the left
-            del self._final_observations[next_row, int(lane)]
-        self._ended[next_row] = False
-        self._observations[row] = observations
-        self._observations[next_row] = next_observations
+        fallen = (self._steps - self.maxlen // self.lanes) % self._rows  # the row of the step that falls off the left
+        for lane in range(self.lanes):
+            self._final_observations.pop((fallen, lane), None)
+        self._write(row, observations)
+        self._write(next_row, next_observations)
         self._actions[row] = actions
         self._rewards[row] = rewards
         self._terminated[row] = terminated
         self._ended[row] = np.logical_or(terminated, truncated)
-        for lane in np.flatnonzero(self._ended[row]):
-            self._final_observations[row, int(lane)] = self._observations[next_row, lane].copy()
+        self._next_masks[row] = next_masks
+        for lane in np.flatnonzero(self._ended[row]).tolist():
+            final = optree.tree_map(lambda ring, lane=lane: ring[next_row, lane].copy(), self._observations)
+            self._final_observations[row, lane] = final
         self._steps += 1
+
+    def _write(self, row: int, observations: Observations) -> None:
+        def write(ring: np.ndarray, arrays: npt.ArrayLike) -> None:
+            ring[row] = arrays if self._stack == 1 else np.asarray(arrays)[:, -1]
+
+        optree.tree_map(write, self._observations, observations)
 
     def __len__(self) -> int:
         return min(self._steps * self.lanes, self.maxlen)
@@ -122,13 +159,15 @@ class ReplayMemory:
             raise IndexError("replay memory index out of range")
         steps, lanes = self._locate(np.array([index % len(self)]))
         row, lane = steps[0] % self._rows, lanes[0]
+        observations, next_observations = self._observations_at(steps, lanes), self._next_observations(steps, lanes)
         return Transition(
-            self._observations[row, lane].copy(),
+            optree.tree_map(lambda array: array[0], observations),
             int(self._actions[row, lane]),
             float(self._rewards[row, lane]),
             bool(self._terminated[row, lane]),
             bool(self._ended[row, lane] and not self._terminated[row, lane]),
-            self._next_observations(steps, lanes)[0],
+            optree.tree_map(lambda array: array[0], next_observations),
+            self._next_masks[row, lane].copy(),
         )
 
     def sample(self, batch_size: int, n_step: int, discount: float, generator: np.random.Generator) -> Batch:
@@ -148,22 +187,24 @@ class ReplayMemory:
 
     def _gather(self, slots: np.ndarray, chances: np.ndarray, n_step: int, discount: float) -> Batch:
         rows, lanes = np.divmod(slots, self.lanes)
-        last = rows
+        newest = self._steps - 1
+        steps = newest - (newest - rows) % self._rows
+        last = steps
         returns = self._rewards[rows, lanes]
         discounts = np.full(len(slots), discount, np.float32)
-        newest = (self._steps - 1) % self._rows
         for _ in range(n_step - 1):
-            goes_on = ~self._ended[last, lanes] & (last != newest)
-            last = (last + goes_on) % self._rows
-            returns += np.where(goes_on, discounts * self._rewards[last, lanes], 0)
+            goes_on = ~self._ended[last % self._rows, lanes] & (last < newest)
+            last = last + goes_on
+            returns += np.where(goes_on, discounts * self._rewards[last % self._rows, lanes], 0)
             discounts[goes_on] *= discount
-        discounts[self._terminated[last, lanes]] = 0
+        discounts[self._terminated[last % self._rows, lanes]] = 0
         return Batch(
-            self._observations[rows, lanes],
+            self._observations_at(steps, lanes),
             self._actions[rows, lanes],
             returns,
             discounts,
             self._next_observations(last, lanes),
+            self._next_masks[last % self._rows, lanes],
             slots,
             chances,
         )
@@ -172,26 +213,47 @@ class ReplayMemory:
         steps, lanes = np.divmod(indices, self.lanes)
         return self._steps - len(self) // self.lanes + steps, lanes
 
-    def _next_observations(self, steps: np.ndarray, lanes: np.ndarray) -> np.ndarray:
-        rows = steps % self._rows
-        observations = self._observations[(rows + 1) % self._rows, lanes]
-        for i in np.flatnonzero(self._ended[rows, lanes]):
-            observations[i] = self._final_observations[int(rows[i]), int(lanes[i])]
-        return observations
+    def _observations_at(self, steps: np.ndarray, lanes: np.ndarray) -> Observations:
+        """The observations of these steps, (k, ...), their stacks of frames rebuilt."""
+        if self._stack == 1:
+            return optree.tree_map(lambda ring: ring[steps % self._rows, lanes], self._observations)
+        frames = [steps]
+        for _ in range(self._stack - 1):
+            before = frames[0] - 1
+            is_first = (before < 0) | self._ended[before % self._rows, lanes]  # of its episode
+            frames.insert(0, np.where(is_first, frames[0], before))
+        rows = np.stack(frames, axis=1) % self._rows
+        return optree.tree_map(lambda ring: ring[rows, lanes[:, None]], self._observations)
+
+    def _next_observations(self, steps: np.ndarray, lanes: np.ndarray) -> Observations:
+        rows = (steps + 1) % self._rows
+        newest = optree.tree_map(lambda ring: ring[rows, lanes], self._observations)
+        for i in np.flatnonzero(self._ended[steps % self._rows, lanes]):
+            final = self._final_observations[int(steps[i] % self._rows), int(lanes[i])]
+            optree.tree_map(lambda arrays, frame, i=i: arrays.__setitem__(i, frame), newest, final)
+        if self._stack == 1:
+            return newest
+        # All but the oldest frame are the stack's of one step before.
+        return optree.tree_map(
+            lambda stacks, frames: np.concatenate([stacks[:, 1:], frames[:, None]], axis=1),
+            self._observations_at(steps, lanes),
+            newest,
+        )
 
     def get_state(self) -> dict[str, Any]:
         """Everything held, as arrays that `set_state` takes back."""
-        keys = np.array(sorted(self._final_observations), np.int64).reshape(-1, 2)
-        finals = [self._final_observations[row, lane] for row, lane in keys.tolist()]
+        rings, keys = optree.tree_leaves(self._observations), sorted(self._final_observations)
+        finals = [optree.tree_leaves(self._final_observations[key]) for key in keys]
         return {
             "steps": self._steps,
-            "observations": self._observations.copy(),
-            "actions": self._actions.copy(),
-            "rewards": self._rewards.copy(),
-            "terminated": self._terminated.copy(),
-            "ended": self._ended.copy(),
-            "final_keys": keys,
-            "final_observations": np.array(finals, self._observations.dtype).reshape(-1, *self._observations.shape[2:]),
+            **{name: array.copy() for name, array in self._arrays().items()},
+            "final_keys": np.array(keys, np.int64).reshape(-1, 2),
+            **{
+                f"final_observations_{i}": np.array([final[i] for final in finals], ring.dtype).reshape(
+                    -1, *ring.shape[2:]
+                )
+                for i, ring in enumerate(rings)
+            },
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -200,15 +262,29 @@ class ReplayMemory:
         Raises:
             ValueError: the state is of a memory of another size.
         """
-        for name in ("observations", "actions", "rewards", "terminated", "ended"):
-            array = getattr(self, f"_{name}")
+        for name, array in self._arrays().items():
             found, needed = ((a.shape, a.dtype) for a in (state[name], array))
             if found != needed:
                 raise ValueError(f"{name} of shape and dtype {found} in the state, {needed} in this memory")
             array[...] = state[name]
         self._steps = int(state["steps"])
-        keys = map(tuple, state["final_keys"].tolist())
-        self._final_observations = dict(zip(keys, state["final_observations"].copy(), strict=True))
+        structure = optree.tree_structure(self._observations)
+        leaves = [state[f"final_observations_{i}"] for i in range(len(optree.tree_leaves(self._observations)))]
+        self._final_observations = {
+            tuple(key): optree.tree_unflatten(structure, [leaf[i].copy() for leaf in leaves])
+            for i, key in enumerate(state["final_keys"].tolist())
+        }
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """The rings by name."""
+        return {
+            **{f"observations_{i}": ring for i, ring in enumerate(optree.tree_leaves(self._observations))},
+            "actions": self._actions,
+            "rewards": self._rewards,
+            "terminated": self._terminated,
+            "ended": self._ended,
+            "next_masks": self._next_masks,
+        }
 
 
 class SumTree:
@@ -229,6 +305,11 @@ class SumTree:
     def total(self) -> float:
         """The sum of all numbers."""
         return float(self._nodes[1])
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its array."""
+        return self._nodes.nbytes
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         """The numbers at int (k,): float64 (k,)."""
@@ -261,35 +342,32 @@ class PrioritizedReplayMemory(ReplayMemory):
     ones get the largest p so far, so that each is seen soon.
 
     Args:
-        maxlen, lanes, shape, dtype: as `ReplayMemory`.
+        maxlen, lanes, example, n_actions, stack: as `ReplayMemory`.
         alpha: 0 draws uniformly, 1 in full proportion.
     """
 
     EPSILON = 1e-3  # in reward; without it a transition of no error would never be drawn again
 
     def __init__(
-        self, maxlen: int, lanes: int, shape: tuple[int, ...], dtype: npt.DTypeLike, alpha: float = 0.6
+        self, maxlen: int, lanes: int, example: Observations, n_actions: int, stack: int = 1, alpha: float = 0.6
     ) -> None:
-        super().__init__(maxlen, lanes, shape, dtype)
+        super().__init__(maxlen, lanes, example, n_actions, stack)
         self._alpha = alpha
         self._tree = SumTree(self._rows * lanes)
         self._largest = 1.0
 
-    def append(
-        self,
-        observations: npt.ArrayLike,
-        actions: npt.ArrayLike,
-        rewards: npt.ArrayLike,
-        terminated: npt.ArrayLike,
-        truncated: npt.ArrayLike,
-        next_observations: npt.ArrayLike,
-    ) -> None:
+    @property
+    def nbytes(self) -> int:
+        """As `ReplayMemory.nbytes`, with the priorities'."""
+        return super().nbytes + self._tree.nbytes
+
+    def append(self, *step: Any, **named: Any) -> None:
         """As `ReplayMemory.append`."""
-        row, next_row = self._steps % self._rows, (self._steps + 1) % self._rows
-        super().append(observations, actions, rewards, terminated, truncated, next_observations)
+        new, fallen = self._steps, self._steps - self.maxlen // self.lanes
+        super().append(*step, **named)
         lanes = np.arange(self.lanes)
-        self._tree[row * self.lanes + lanes] = self._largest
-        self._tree[next_row * self.lanes + lanes] = 0  # fell off the left
+        self._tree[fallen % self._rows * self.lanes + lanes] = 0
+        self._tree[new % self._rows * self.lanes + lanes] = self._largest
 
     def sample(self, batch_size: int, n_step: int, discount: float, generator: np.random.Generator) -> Batch:
         """Draw transitions by priority, one from each of `batch_size` equal shares of the total (appendix B.2.1).

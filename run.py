@@ -16,6 +16,7 @@ from typing import Self
 
 import keras
 import numpy as np
+import psutil
 
 from agent import DQNAgent, UpdateStats
 from evaluate import EVALUATION_SEED, make_evaluation_envs, play_greedily
@@ -50,6 +51,7 @@ class Run:
         self._best_returns: np.ndarray | None = None
         self._best_episode = 0
         self._evaluated = 0
+        self._ending = False
         self._evaluation_envs = make_evaluation_envs(self.config, self.config.evaluate_episodes)
         self._began = time.perf_counter()
         self._window_began, self._window_steps, self._speed = self._began, 0, 0.0
@@ -57,8 +59,8 @@ class Run:
     def _claim_folder(self) -> tuple[str, Path]:
         """Make the log folder. A run that starts in the same second takes another name."""
         config = self.config
-        env = re.sub(r"[^\w.-]+", "-", config.env)
-        stem = name = f"{env}-{config.preset}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+        names = dict.fromkeys([re.sub(r"[^\w.-]+", "-", config.env), config.preset])
+        stem = name = f"{'-'.join(names)}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
         for attempt in itertools.count(2):
             try:
                 (Path(config.logs_dir) / name).mkdir(parents=True)
@@ -97,6 +99,8 @@ class Run:
         logs = self._aggregate(episodes, updates)
         self._rewards = {key: logs[f"reward_{key}"] for key in ("avg", "min", "max")}
         self.episode += len(episodes)
+        if not np.isfinite(logs["reward_avg"]):
+            raise InputError(f"{self.config.env} gave a reward that is no finite number, so the run was stopped")
         if updates and not np.isfinite(logs["loss"]):
             raise InputError(
                 f"the loss became {logs['loss']} in the episodes up to {self.episode}, so the run was stopped: lower "
@@ -108,7 +112,7 @@ class Run:
         logs |= {f"greedy_{key}": self._greedy.get(key, np.nan) for key in ("avg", "min", "max", "overestimation")}
         self._callbacks.on_epoch_end(self.window, {"episode": self.episode, **logs})
         self.window += 1
-        if self.episode < self.config.episodes and not self.agent.online.stop_training:
+        if self.agent.progress < 1 and not self.agent.online.stop_training:
             self._callbacks.on_epoch_begin(self.window)
         self._window_began, self._window_steps = time.perf_counter(), self.agent.steps
         return (
@@ -143,8 +147,13 @@ class Run:
         if self.interrupted:
             return False
         every = self.config.evaluate_every
-        passed = self.episode // every > self._evaluated // every
-        return passed or self.episode == self.config.episodes
+        passed = self._clock // every > self._evaluated // every
+        return passed or self._ending or self.episode == self.config.episodes
+
+    @property
+    def _clock(self) -> int:
+        """What `evaluate_every` counts."""
+        return self.agent.steps if self.config.steps else self.episode
 
     def _evaluate(self) -> None:
         """Play greedily from the fixed starts, and keep the model unless an earlier one was better by more than chance.
@@ -153,7 +162,7 @@ class Run:
         apart. So of models that are as good as the highest scorer, within two standard errors of the mean difference
         from the same starts, the one that has learned longest is kept.
         """
-        self._evaluated = self.episode
+        self._evaluated = self._clock
         config = self.config
         episodes = play_greedily(
             self._evaluation_envs,
@@ -183,9 +192,10 @@ class Run:
 
     def end(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> None:
         """End the last window, short as it may be, and save the last model, named by that window's rewards."""
+        self._ending = True
         if episodes:
             self.end_window(episodes, updates)
-        if self.episode > self._evaluated and not self.interrupted:  # a callback stopped the run between evaluations
+        if self._clock > self._evaluated and not self.interrupted:  # a callback stopped the run between evaluations
             self._evaluate()
         if self._rewards:
             self.last = self._save("last", self._rewards)
@@ -206,6 +216,8 @@ class Run:
             f"{self.episode:,} episodes, {agent.steps:,} steps, {agent.updates:,} updates in {minutes} min {seconds} s"
             + (" (interrupted)" if self.interrupted else "")
         ]
+        if not self.episode:
+            lines.append("no episode ended, so there is no model: raise --steps")
         if not agent.updates:
             lines.append(
                 f"no update was made: the memory never held --learn-start {self.config.learn_start} transitions"
@@ -219,6 +231,10 @@ class Run:
             ]
         if self.last:
             lines.append(f"last model  {self.last}")
+        held, process = agent.memory.nbytes / 1e9, psutil.Process().memory_info().rss / 1e9
+        lines.append(
+            f"memory      {process:.2f} GB, of which replay {held * len(agent.memory) / agent.memory.maxlen:.2f}"
+        )
         lines.append(f"watch       tensorboard --logdir {shlex.quote(self.config.logs_dir)}")
         if model := self.best or self.last:
             lines.append(f"replay      python play.py {shlex.quote(str(model))}")

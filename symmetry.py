@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from observations import Observations
+
 AT_A_TIME = 128  # observations seen from all views in one call, which bounds its memory
 
-QValues = Callable[[np.ndarray], np.ndarray]
+QValues = Callable[[Observations], np.ndarray]
 
 
 class Symmetry(NamedTuple):

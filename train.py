@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import secrets
 import sys
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from tqdm import tqdm
 from agent import DQNAgent, UpdateStats
 from config import Config
 from environments import final_observations, make_vector_env, published_symmetries
+from masks import action_masks, final_action_masks
 from run import Run, StopOnCtrlC
 from tensorboard_callback import EpisodeTensorBoard
 
@@ -51,24 +51,27 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     """
     if config.seed is None:
         config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
-    envs = make_vector_env(config.env, config.env_args, config.lanes)
+    envs = make_vector_env(config, config.lanes)
     agent = DQNAgent(envs.single_observation_space, envs.single_action_space, config, published_symmetries(envs))
     run = Run(agent)
     # Drawn from the run's seed rather than equal to it: lane i is seeded with seed + i, so neighbouring runs would
     # share lanes.
-    observations, _ = envs.reset(seed=int(np.random.SeedSequence(config.seed).generate_state(1)[0]))
+    observations, infos = envs.reset(seed=int(np.random.SeedSequence(config.seed).generate_state(1)[0]))
+    masks_shape = config.lanes, agent.n_actions
     returns, lengths = np.zeros(config.lanes), np.zeros(config.lanes, int)
     episodes: list[tuple[float, int]] = []  # return and length of those that ended in this window
     updates: list[UpdateStats] = []
     played = 0
-    with closing(envs), run, StopOnCtrlC() as ctrl_c, tqdm(total=config.episodes, unit="ep") as bar:
-        run.begin([*learning_rate_callbacks(config), *callbacks, EpisodeTensorBoard(run.log_dir, config)])
-        while played < config.episodes and not agent.online.stop_training and not ctrl_c.pressed:
+    total, unit = (config.steps, "step") if config.steps else (config.episodes, "ep")
+    with closing(envs), run, StopOnCtrlC() as ctrl_c, tqdm(total=total, unit=unit) as bar:
+        run.begin([*learning_rate_callbacks(agent), *callbacks, EpisodeTensorBoard(run.log_dir, config)])
+        while agent.progress < 1 and not agent.online.stop_training and not ctrl_c.pressed:
             # Play one step of every lane, remember it, learn from what is remembered.
-            actions = agent.act(observations, agent.epsilon)
+            actions = agent.act(observations, agent.epsilon, action_masks(infos, masks_shape))
             next_observations, rewards, terminated, truncated, infos = envs.step(actions)
             final = final_observations(next_observations, infos)
-            agent.remember(observations, actions, rewards, terminated, truncated, final)
+            final_masks = final_action_masks(infos, masks_shape)
+            agent.remember(observations, actions, rewards, terminated, truncated, final, final_masks)
             updates += agent.learn()
             observations = next_observations
 
@@ -79,7 +82,7 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
             episodes += zip(returns[ended].tolist(), lengths[ended].tolist(), strict=True)
             returns[ended] = lengths[ended] = 0
             played += len(ended)
-            bar.update(len(ended))
+            bar.update(config.lanes if config.steps else len(ended))
             full = len(episodes) // config.aggregate_every * config.aggregate_every
             for first in range(0, full, config.aggregate_every):
                 bar.set_postfix_str(run.end_window(episodes[first : first + config.aggregate_every], updates))
@@ -90,13 +93,13 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     return run
 
 
-def learning_rate_callbacks(config: Config) -> list[keras.callbacks.Callback]:
-    """Keras's own scheduler over windows, its own schedule inside; none for a constant rate."""
-    if config.learning_rate_schedule == "constant":
+def learning_rate_callbacks(agent: DQNAgent) -> list[keras.callbacks.Callback]:
+    """Keras's own scheduler, which sets the rate at every window's begin, and its own schedule, over the run's progress
+    from 0 to 1; none for a constant rate."""
+    if agent.config.learning_rate_schedule == "constant":
         return []
-    windows = math.ceil(config.episodes / config.aggregate_every)
-    falling = keras.optimizers.schedules.PolynomialDecay(config.learning_rate, windows, end_learning_rate=0.0)
-    return [keras.callbacks.LearningRateScheduler(lambda window: float(falling(window)))]
+    falling = keras.optimizers.schedules.PolynomialDecay(agent.config.learning_rate, 1.0, end_learning_rate=0.0)
+    return [keras.callbacks.LearningRateScheduler(lambda window: float(falling(agent.progress)))]
 
 
 def main() -> None:

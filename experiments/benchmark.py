@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -91,7 +91,7 @@ class ProjectAgent:
     def __init__(self, config: Config) -> None:
         from agent import DQNAgent
 
-        self.envs = make_vector_env(config.env, config.env_args, config.lanes)
+        self.envs = make_vector_env(config, config.lanes)
         spaces = self.envs.single_observation_space, self.envs.single_action_space
         self.agent = DQNAgent(*spaces, config, published_symmetries(self.envs))
         self.observations, _ = self.envs.reset(seed=config.seed)
@@ -111,7 +111,18 @@ class ProjectAgent:
         self.steps, self.updates = self.agent.steps, self.agent.updates
 
 
-Trainer = CommonPattern | ProjectAgent
+class Trainer(Protocol):
+    """What is measured.
+
+    Attributes:
+        steps, updates: done so far.
+    """
+
+    steps: int
+    updates: int
+
+    def step(self, epsilon: float = 0.0) -> None:
+        """Play one step of every lane, and do the updates that it makes due."""
 
 
 class Stretch(NamedTuple):
@@ -160,7 +171,10 @@ def resident_megabytes() -> float:
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if statm.exists() else math.nan
 
 
-def build(make: Callable[[], Trainer]) -> tuple[Trainer, float]:
+AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
+
+
+def build(make: Callable[[], AnyTrainer]) -> tuple[AnyTrainer, float]:
     """Make a trainer, fill its memory with random play up to the first update, and have every function traced.
     Returns it with the megabytes by which all this made the process grow."""
     before = resident_megabytes()
@@ -197,7 +211,7 @@ def machine() -> str:
 def compare(seconds: int, n_rounds: int) -> None:
     """Measure all trainers in turns, so that whatever else the machine does hits them alike, and print the table."""
     tutorial = Config(seed=0, preset="tutorial", **PRESETS["tutorial"])
-    contestants = {
+    contestants: dict[str, tuple[CommonPattern | ProjectAgent, float]] = {
         "common pattern": build(lambda: CommonPattern(tutorial)),
         "tutorial preset": build(lambda: ProjectAgent(tutorial)),
         "default preset": build(lambda: ProjectAgent(Config(seed=0))),
@@ -220,7 +234,7 @@ def compare(seconds: int, n_rounds: int) -> None:
     print(f"peak: {peak:.0f} GFLOP/s, the fastest float32 product of two {MATRIX_SIDE} x {MATRIX_SIDE} matrices")
 
 
-def print_row(name: str, trainer: Trainer, stretch: Stretch, built: float, peak: float) -> None:
+def print_row(name: str, trainer: CommonPattern | ProjectAgent, stretch: Stretch, built: float, peak: float) -> None:
     """Print a trainer's row of the table. `built`: growth (MB) before the stretch; `peak` in GFLOP/s."""
     flops = stretch.steps * trainer.flops_per_step + stretch.updates * trainer.flops_per_update
     gflops = flops / stretch.seconds / 1e9

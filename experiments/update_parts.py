@@ -73,7 +73,8 @@ def compare(preset: str, repeats: int) -> None:
     n, generator = config.batch_size, np.random.default_rng(0)
     boards = tf.constant(rules.observe(rules.start_positions(generator.integers(rules.n_starts, size=n))))
     numbers = tf.constant(generator.random(n), tf.float32)
-    arguments = boards, tf.zeros(n, tf.int32), numbers, numbers, boards, numbers
+    masks = tf.ones((n, len(MOVES)), tf.bool)
+    arguments = boards, tf.zeros(n, tf.int32), numbers, numbers, boards, masks, numbers
     ops = products_of(tf.function(agent._update_eagerly).get_concrete_function(*arguments).graph)
     parts = alone(ops)
     timed = [lambda: agent._update(*arguments), tf.function(parts), tf.function(parts, jit_compile=True)]
@@ -93,7 +94,9 @@ def main() -> None:
     """The command line."""
     end_quietly_on_ctrl_c()
     parser = make_parser("Compare the time of an update with that of the matrix products and convolutions in it.")
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="default", help="settings (default: %(default)s)")
+    parser.add_argument(
+        "--preset", choices=("default", "tutorial"), default="default", help="settings (default: %(default)s)"
+    )
     parser.add_argument("--repeats", type=at_least(1), default=100, help="calls in a round (default: %(default)s)")
     arguments = parser.parse_args()
     with exit_on_bad_input():

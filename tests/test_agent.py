@@ -52,6 +52,7 @@ def batch(returns: list[float], discounts: list[float], actions: list[int]) -> B
         np.array(returns, np.float32),
         np.array(discounts, np.float32),
         next_observations.astype(np.float32),
+        np.ones((n, 2), bool),
         np.arange(n),
         np.full(n, 1 / n),
     )
@@ -59,7 +60,7 @@ def batch(returns: list[float], discounts: list[float], actions: list[int]) -> B
 
 def update(agent: DQNAgent, batch: Batch, weights: list[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """One eager update: its three statistics and the TD errors."""
-    stats, td_errors = agent._update_eagerly(*batch[:5], np.array(weights or [1.0] * len(batch.actions), np.float32))
+    stats, td_errors = agent._update_eagerly(*batch[:6], np.array(weights or [1.0] * len(batch.actions), np.float32))
     return stats.numpy(), td_errors.numpy()
 
 
@@ -72,7 +73,17 @@ TARGET = [[2.0, 1.0], [1.0, 0.0]]
 @pytest.mark.parametrize(("double", "expected"), [(False, 7.0), (True, 3.0)])
 def test_bootstrap_is_the_target_networks_value(double: bool, expected: float) -> None:
     agent = linear_agent(ONLINE, TARGET, double=double)
-    assert agent._bootstrap(np.array([[3.0, 1.0]], np.float32)).numpy() == pytest.approx([expected])
+    next_observations = np.array([[3.0, 1.0]], np.float32)
+    assert agent._bootstrap(next_observations, np.array([[True, True]])).numpy() == pytest.approx([expected])
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize(("legal", "expected"), [([True, False], 7.0), ([False, True], 3.0)])
+def test_bootstrap_looks_at_legal_actions_alone(double: bool, legal: list[bool], expected: float) -> None:
+    # Plain, action 1 is worth less than action 0 but alone is legal; double, the online network would pick action 1.
+    agent = linear_agent(ONLINE, TARGET, double=double)
+    next_observations = np.array([[3.0, 1.0]], np.float32)
+    assert agent._bootstrap(next_observations, np.array([legal])).numpy() == pytest.approx([expected])
 
 
 @pytest.mark.parametrize(
@@ -193,13 +204,15 @@ def test_compiled_update_equals_numpy_reference(double: bool) -> None:
     returns, discounts = generator.normal(size=(2, 8)).astype(np.float32)
 
     target_values, online_values = agent.target(next_observations).numpy(), agent.online(next_observations).numpy()
-    picked = (online_values if double else target_values).argmax(axis=1)
+    masks = generator.integers(2, size=(8, 2)).astype(bool)
+    masks[:, 0] |= ~masks[:, 1]  # something is legal
+    picked = np.where(masks, online_values if double else target_values, -np.inf).argmax(axis=1)
     targets = returns + discounts * target_values[np.arange(8), picked]
     taken = agent.online(observations).numpy()[np.arange(8), actions]
     expected = np.mean((targets - taken) ** 2)
 
     ones = np.ones(8, np.float32)
-    stats, td_errors = agent._update(observations, actions, returns, discounts, next_observations, ones)
+    stats, td_errors = agent._update(observations, actions, returns, discounts, next_observations, masks, ones)
     assert stats.numpy()[0] == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(td_errors.numpy(), targets - taken, rtol=1e-4, atol=1e-5)
 
@@ -369,7 +382,7 @@ def test_update_is_traced_once_for_all_batch_sizes() -> None:
     remember_episodes(agent, 5)
     agent.update()
     for size in (1, 7, 64):
-        agent._update(*agent.memory.sample(size, 1, 0.9, np.random.default_rng(0))[:5], np.ones(size, np.float32))
+        agent._update(*agent.memory.sample(size, 1, 0.9, np.random.default_rng(0))[:6], np.ones(size, np.float32))
     assert len(traced) == 1
 
 
@@ -381,7 +394,7 @@ def test_a_symmetry_turns_observations_and_actions_of_the_batch() -> None:
     agent = DQNAgent(FEATURES, ACTIONS, SMALL, [SWAP])
     observation, next_observation = np.array([[1, 2]], np.float32), np.array([[3, 4]], np.float32)
     no = np.zeros(1, bool)
-    agent.remember(observation, [0], [1.0], no, no, next_observation)
+    agent.remember(observation, [0], [1.0], no, no, next_observation, [[True, False]])
     seen: list[np.ndarray] = []
 
     def see(*batch: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
@@ -390,9 +403,10 @@ def test_a_symmetry_turns_observations_and_actions_of_the_batch() -> None:
 
     agent._update = see
     agent.update()
-    observations, actions, returns, discounts, next_observations, weights = seen
+    observations, actions, returns, discounts, next_observations, next_masks, weights = seen
     np.testing.assert_array_equal(observations, [[2, 1]] * 4)
     np.testing.assert_array_equal(next_observations, [[4, 3]] * 4)
+    np.testing.assert_array_equal(next_masks, [[False, True]] * 4)
     np.testing.assert_array_equal(actions, [1] * 4)
     np.testing.assert_array_equal(returns, [1.0] * 4)
     np.testing.assert_array_equal(discounts, [0.5] * 4)

@@ -30,18 +30,18 @@ SMALL: dict[str, Any] = {
 
 
 def test_products_of_an_update_by_hand() -> None:
-    # Three dense layers, 2 -> 128 -> 128 -> 3. Forward passes of both networks on the next observations and of the
+    # Three dense layers, 2 -> 256 -> 256 -> 3. Forward passes of both networks on the next observations and of the
     # online one on the observations: 9 products. Gradients: of every layer's weights, 3, and of the inputs of all but
     # the first, 2.
     agent = DQNAgent(gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(3), Config(seed=0, double=True))
     n = 7
     observations, numbers = tf.zeros((n, 2)), tf.zeros(n)
-    arguments = observations, tf.zeros(n, tf.int32), numbers, numbers, observations, numbers
+    arguments = observations, tf.zeros(n, tf.int32), numbers, numbers, observations, tf.ones((n, 3), tf.bool), numbers
     ops = products_of(tf.function(agent._update_eagerly).get_concrete_function(*arguments).graph)
     assert [op.type for op in ops] == ["MatMul"] * 14
     shapes = sorted(tuple(tensor.shape) for tensor in alone(ops)())
-    forward = [(n, 128), (n, 128), (n, 3)] * 3
-    backward = [(2, 128), (128, 128), (128, 3), (n, 128), (n, 128)]
+    forward = [(n, 256), (n, 256), (n, 3)] * 3
+    backward = [(2, 256), (256, 256), (256, 3), (n, 256), (n, 256)]
     assert shapes == sorted(forward + backward)
 
 
@@ -51,7 +51,7 @@ def test_convolutions_are_counted_too() -> None:
     config = Config(seed=0, network="tutorial", double=False)
     agent = DQNAgent(gym.spaces.Box(0, 255, (10, 10, 3), np.uint8), gym.spaces.Discrete(9), config)
     boards, numbers = tf.zeros((2, 10, 10, 3), tf.uint8), tf.zeros(2)
-    arguments = boards, tf.zeros(2, tf.int32), numbers, numbers, boards, numbers
+    arguments = boards, tf.zeros(2, tf.int32), numbers, numbers, boards, tf.ones((2, 9), tf.bool), numbers
     ops = products_of(tf.function(agent._update_eagerly).get_concrete_function(*arguments).graph)
     kinds = [op.type for op in ops]
     assert {kind: kinds.count(kind) for kind in kinds} == {

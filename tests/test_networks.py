@@ -1,6 +1,8 @@
 """Which network fits which observation, and the grid network's arithmetic against a NumPy reference."""
 
 import itertools
+from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import keras
@@ -8,7 +10,8 @@ import numpy as np
 import pytest
 
 from blob_env import BlobRules
-from networks import SCALES, SHARPNESS, _grid, build_q_network, observation_dtype, suits_xla
+from networks import SCALES, SHARPNESS, _grid, build_q_network, suits_xla
+from observations import example_observation
 from startup import InputError
 
 BOARD = gym.spaces.Box(0, 255, (10, 10, 3), np.uint8)
@@ -27,6 +30,12 @@ def test_tutorial_network_has_the_parameters_of_the_tutorial() -> None:
         (gym.spaces.Box(-1, 1, (4,), np.float64), "dense"),
         (gym.spaces.Discrete(16), "dense"),
         (gym.spaces.MultiDiscrete([5, 7]), "dense"),
+        (gym.spaces.MultiDiscrete(np.array([[5, 7], [2, 2]])), "dense"),  # as two stacked frames of the above are
+        (gym.spaces.Box(0, 255, (84, 84), np.uint8), "conv2d"),
+        (gym.spaces.Box(0, 10, (7, 7), np.uint8), "rows_attention"),
+        (gym.spaces.MultiBinary([4, 4]), "rows_attention"),
+        (gym.spaces.Box(-9, 9, (5, 5), np.float32), "dense"),  # a table of numbers rather than an image
+        (gym.spaces.MultiBinary(3), "dense"),
     ],
     ids=str,
 )
@@ -34,14 +43,8 @@ def test_network_is_picked_by_the_space(space: gym.Space, layer: str) -> None:
     keras.utils.clear_session()
     model = build_q_network(space, 5)
     assert any(name.name.startswith(layer) for name in model.layers)
-    observations = np.stack([space.sample() for _ in range(3)]).astype(observation_dtype(space))
+    observations = np.stack([space.sample() for _ in range(3)]).astype(example_observation(space).dtype)
     assert model(observations).shape == (3, 5)
-
-
-def test_observations_are_stored_in_few_bits() -> None:
-    assert observation_dtype(BOARD) == np.uint8
-    assert observation_dtype(gym.spaces.Box(-1, 1, (4,), np.float64)) == np.float32
-    assert observation_dtype(gym.spaces.MultiDiscrete([5])) == np.int32
 
 
 def test_refusals() -> None:
@@ -49,6 +52,102 @@ def test_refusals() -> None:
         build_q_network(gym.spaces.Discrete(4), 2, "tutorial")
     with pytest.raises(InputError, match="--network tutorial needs images of at least 8x8"):
         build_q_network(gym.spaces.Box(0, 255, (7, 10, 3), np.uint8), 2, "tutorial")
+    with pytest.raises(InputError, match="may have 3 dimensions at most"):
+        build_q_network(gym.spaces.Box(0, 255, (2, 9, 9, 3), np.uint8), 2)
+    with pytest.raises(InputError, match="too narrow"):
+        build_q_network(gym.spaces.Box(0, 255, (20, 90, 3), np.uint8), 2)
+
+
+@pytest.mark.parametrize(("shape", "layer"), [((4, 84, 84), "conv2d"), ((2, 10, 10, 3), "rows_attention")])
+def test_stacked_frames_are_channels(shape: tuple[int, ...], layer: str) -> None:
+    model = build_q_network(gym.spaces.Box(0, 255, shape, np.uint8), 3, stack=shape[0])
+    assert any(found.name.startswith(layer) for found in model.layers)
+    images = np.random.default_rng(0).integers(256, size=(2, *shape)).astype(np.uint8)
+    assert model(images).shape == (2, 3)
+    (pixels,) = [found.output for found in model.layers if isinstance(found, keras.layers.Reshape)][:1]
+    channels = keras.Model(model.input, pixels)(images).numpy()
+    # Frame by frame, and colour by colour in each frame.
+    colours = shape[3] if len(shape) == 4 else 1
+    frames = images.reshape(2, shape[0], *shape[1:3], colours)
+    for frame in range(shape[0]):
+        for colour in range(colours):
+            seen = channels[..., frame * colours + colour]
+            np.testing.assert_allclose(seen, frames[:, frame, :, :, colour] / 255, rtol=1e-6)
+
+
+def test_every_part_of_a_dict_is_seen() -> None:
+    space = gym.spaces.Dict(
+        board=gym.spaces.Box(0, 255, (5, 5, 3), np.uint8),
+        rest=gym.spaces.Tuple([gym.spaces.Discrete(4), gym.spaces.Box(-1, 1, (2,), np.float32)]),
+    )
+    model = build_q_network(space, 3)
+    before: dict[str, Any] = {
+        "board": np.zeros((1, 5, 5, 3), np.uint8),
+        "rest": (np.zeros(1, np.int32), np.zeros((1, 2), np.float32)),
+    }
+    values = model(before).numpy()
+    assert values.shape == (1, 3)
+    changed = [
+        {**before, "board": before["board"] + np.uint8(200)},
+        {**before, "rest": (before["rest"][0] + 1, before["rest"][1])},
+        {**before, "rest": (before["rest"][0], before["rest"][1] + 0.5)},
+    ]
+    for observation in changed:
+        assert np.abs(model(observation).numpy() - values).max() > 1e-4
+
+
+OWN_NETWORK = """
+import keras
+
+class Twice(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+def good(observation_space, n_actions):
+    inputs = keras.Input(observation_space.shape)
+    return keras.Model(inputs, Twice()(keras.layers.Dense(n_actions)(inputs)))
+
+def wrong_output(observation_space, n_actions):
+    return good(observation_space, n_actions + 1)
+
+def wrong_input(observation_space, n_actions):
+    inputs = keras.Input((7,))
+    return keras.Model(inputs, keras.layers.Dense(n_actions)(inputs))
+
+def no_model(observation_space, n_actions):
+    return 3
+
+def broken(observation_space, n_actions):
+    return 1 / 0
+"""
+
+
+def test_a_network_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN_NETWORK)
+    space = gym.spaces.Box(-1, 1, (4,), np.float32)
+    model = build_q_network(space, 3, f"{tmp_path}/own.py:good")
+    weights, biases = np.arange(12).reshape(4, 3), np.array([1, 2, 3])
+    model.set_weights([weights, biases])
+    # Twice the last row of the weights and the biases: 2 * (9, 10, 11) + 2 * (1, 2, 3).
+    np.testing.assert_allclose(model(np.array([[0, 0, 0, 1]], np.float32)), [[20, 24, 28]])
+    assert not suits_xla(model)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ("own.py:wrong_output", r"must map to float32 \(batch, 3\), .* float32 \(1, 4\)"),
+        ("own.py:wrong_input", r"does not take observations of float32 \(None, 4\)"),
+        ("own.py:no_model", "must return a keras.Model, got int"),
+        ("own.py:broken", "ZeroDivisionError"),
+        ("own.py:missing", "KeyError: 'missing'"),
+        ("nothing.py:good", "there is no file"),
+    ],
+)
+def test_a_network_of_ones_own_that_does_not_suit(network: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN_NETWORK)
+    with pytest.raises(InputError, match=message):
+        build_q_network(gym.spaces.Box(-1, 1, (4,), np.float32), 3, f"{tmp_path}/{network}")
 
 
 def test_one_hot_by_hand() -> None:
@@ -56,7 +155,7 @@ def test_one_hot_by_hand() -> None:
     # a first layer of ones at single inputs, the units show them.
     model = build_q_network(gym.spaces.MultiDiscrete([3, 2], start=[-1, 0]), 2)
     first = model.layers[-3]
-    first.set_weights([np.eye(5, 128), np.zeros(128)])
+    first.set_weights([np.eye(5, 256), np.zeros(256)])
     units = keras.Model(model.input, first.output)(np.array([[0, 1], [-1, 0]], np.int32)).numpy()
     np.testing.assert_array_equal(units[:, :5], [[0, 1, 0, 0, 1], [1, 0, 0, 1, 0]])
 
@@ -122,7 +221,7 @@ def test_dueling_head_by_hand() -> None:
         layer = model.get_layer(name)
         layer.set_weights([np.zeros(layer.kernel.shape), np.array(biases)])
     np.testing.assert_allclose(model(np.ones((1, 4), np.float32)), [[1, 2, 6]])
-    model.get_layer("value").set_weights([np.zeros((128, 1)), np.array([10.0])])
+    model.get_layer("value").set_weights([np.zeros((256, 1)), np.array([10.0])])
     np.testing.assert_allclose(model(np.ones((1, 4), np.float32)), [[8, 9, 13]])
 
 

@@ -3,14 +3,16 @@
 import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+import optree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from config import Config
 from environments import final_observations, make_vector_env
 from replay_memory import Batch, PrioritizedReplayMemory, ReplayMemory, SumTree, Transition
 
@@ -18,47 +20,70 @@ from replay_memory import Batch, PrioritizedReplayMemory, ReplayMemory, SumTree,
 thorough = settings(max_examples=80, deadline=None, derandomize=True)
 
 
-# What the lanes live through: lanes, maxlen, how each vector step ends in each lane ("-" goes on, "T" terminated, "X"
-# truncated, "B" both), and a seed for actions and rewards.
-History = tuple[int, int, list[list[str]], int]
+class History(NamedTuple):
+    """What the lanes live through: how each vector step ends in each lane ("-" goes on, "T" terminated, "X" truncated,
+    "B" both), a seed for actions, rewards and masks, and how many frames an observation stacks."""
+
+    lanes: int
+    maxlen: int
+    ends: list[list[str]]
+    seed: int
+    stack: int = 1
+
+    def memory(self, kind: type[ReplayMemory] = ReplayMemory) -> ReplayMemory:
+        shape = (self.stack, 2) if self.stack > 1 else (2,)
+        return kind(self.maxlen, self.lanes, np.zeros(shape, np.uint8), 3, self.stack)
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
     lanes = draw(st.integers(1, 4))
-    maxlen = draw(st.integers(lanes, 6 * lanes))  # so 30 steps go round the ring four times or more
+    maxlen = draw(st.integers(lanes, 6 * lanes))  # so 30 steps go round the ring three times or more
     n_steps = draw(st.integers(1, 30))
     step = st.lists(st.sampled_from("----TXB"), min_size=lanes, max_size=lanes)
-    return lanes, maxlen, draw(st.lists(step, min_size=n_steps, max_size=n_steps)), draw(st.integers(0, 9999))
+    ends = draw(st.lists(step, min_size=n_steps, max_size=n_steps))
+    return History(lanes, maxlen, ends, draw(st.integers(0, 9999)), draw(st.integers(1, 4)))
 
 
 def live(history: History) -> Iterator[tuple[ReplayMemory, deque[Transition]]]:
-    """Feed a memory and its twin the same steps, and give both after each. Every observation has its own number."""
-    lanes, maxlen, ends, seed = history
-    memory = ReplayMemory(maxlen, lanes, (2,), np.uint8)
+    """Feed a memory and its twin the same steps, and give both after each. Every frame has its own number."""
+    lanes, stack = history.lanes, history.stack
+    memory = history.memory()
     twin: deque[Transition] = deque(maxlen=memory.maxlen)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(history.seed)
     numbers = itertools.count()
 
-    def new_observations() -> np.ndarray:
-        return np.array([[number := next(numbers), 255 - number] for _ in range(lanes)], np.uint8)
+    def frame() -> np.ndarray:
+        number = next(numbers)
+        return np.array([number, 255 - number], np.uint8)
 
-    observations = new_observations()
-    for step in ends:
-        actions, rewards = generator.integers(9, size=lanes), generator.normal(size=lanes).astype(np.float32)
+    def observed(frames: list[deque[np.ndarray]]) -> np.ndarray:
+        return np.array([np.array(seen) if stack > 1 else seen[0] for seen in frames])
+
+    def first_frames() -> deque[np.ndarray]:
+        return deque([frame()] * stack, maxlen=stack)
+
+    frames = [first_frames() for _ in range(lanes)]
+    for step in history.ends:
+        observations = observed(frames)
+        actions, rewards = generator.integers(3, size=lanes), generator.normal(size=lanes).astype(np.float32)
         terminated, truncated = np.isin(step, ["T", "B"]), np.isin(step, ["X", "B"])
-        next_observations = new_observations()
-        given_arrays = [observations, actions, rewards, terminated, truncated, next_observations]
+        masks = generator.integers(2, size=(lanes, 3)).astype(bool)
+        for seen in frames:
+            seen.append(frame())
         # Of an episode that ends in both ways the memory keeps that it terminated, which is all that targets need.
-        kept = [observations, actions, rewards, terminated, truncated & ~terminated, next_observations]
+        kept = [observations, actions, rewards, terminated, truncated & ~terminated, observed(frames), masks]
         twin.extend(Transition(*[array[lane].copy() for array in kept]) for lane in range(lanes))
-        lent = [array.copy() for array in given_arrays]
+        lent = [observations, actions, rewards, terminated, truncated, observed(frames), masks]
         memory.append(*lent)
         for array in lent:
             array[...] = 0  # the environment may use its arrays again
-        ended = (terminated | truncated)[:, None]
-        observations = np.where(ended, new_observations(), next_observations)
+        frames = [seen if end == "-" else first_frames() for seen, end in zip(frames, step, strict=True)]
         yield memory, twin
+
+
+def name_of(observation: np.ndarray) -> tuple[int, ...]:
+    return tuple(observation.ravel().tolist())
 
 
 def lived(history: History) -> tuple[ReplayMemory, deque[Transition]]:
@@ -70,6 +95,7 @@ def assert_same(transition: Transition, expected: Transition) -> None:
     assert transition.next_observation.tolist() == expected.next_observation.tolist()
     assert transition.observation.dtype == transition.next_observation.dtype == expected.observation.dtype
     assert transition[1:5] == expected[1:5]
+    assert transition.next_mask.tolist() == expected.next_mask.tolist()
 
 
 def assert_holds(memory: ReplayMemory, expected: Sequence[Transition]) -> None:
@@ -77,7 +103,8 @@ def assert_holds(memory: ReplayMemory, expected: Sequence[Transition]) -> None:
     for index in range(-len(expected), len(expected)):
         transition = memory[index]
         assert_same(transition, expected[index])
-        transition.observation[...] = transition.next_observation[...] = 0  # copies: this leaves the memory as it is
+        # Copies: this leaves the memory as it is.
+        transition.observation[...] = transition.next_observation[...] = transition.next_mask[...] = 0
 
 
 def assert_batches_equal(batch: Batch, expected: Batch) -> None:
@@ -97,40 +124,41 @@ def test_is_a_deque_of_transitions(history: History) -> None:
         assert len(memory._final_observations) == sum(held.terminated or held.truncated for held in twin)
 
 
-def n_step(lane: list[Transition], n: int, discount: float) -> tuple[float, float, np.ndarray]:
-    """The return, discount and next observation of the first of these consecutive transitions, by walking them."""
+def n_step(lane: list[Transition], n: int, discount: float) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """Of the first of these consecutive transitions, by walking them: return, discount, next observation and mask."""
     total, power = 0.0, 1.0
     for transition in lane[:n]:
         total += power * transition.reward
         power *= discount
         if transition.terminated:
-            return total, 0.0, transition.next_observation
+            return total, 0.0, transition.next_observation, transition.next_mask
         if transition.truncated:
             break
-    return total, power, transition.next_observation
+    return total, power, transition.next_observation, transition.next_mask
 
 
 @thorough
 @given(histories(), st.integers(1, 5), st.floats(0, 1))
 def test_samples_are_what_walking_the_episodes_gives(history: History, n: int, discount: float) -> None:
-    lanes, _, _, seed = history
+    lanes, seed = history.lanes, history.seed
     memory, twin = lived(history)
     expected = {}
     for index, held in enumerate(twin):
         following = list(twin)[index::lanes]  # the same lane's
-        expected[tuple(held.observation)] = (held.action, *n_step(following, n, discount))
+        expected[name_of(held.observation)] = (held.action, *n_step(following, n, discount))
     sampled = memory.sample(50, n, discount, np.random.default_rng(seed))
     steps = np.arange(memory._steps - len(twin) // lanes, memory._steps)
     slots = (steps[:, None] % memory._rows * lanes + np.arange(lanes)).ravel()
     everything = memory._gather(slots, np.zeros(len(slots)), n, discount)
-    assert [tuple(observation) for observation in everything.observations] == list(expected)
+    assert [name_of(observation) for observation in everything.observations] == list(expected)
     for batch in (sampled, everything):
-        rows = [expected[tuple(observation)] for observation in batch.observations]  # which one it is, it says
-        actions, returns, discounts, next_observations = zip(*rows, strict=True)
+        rows = [expected[name_of(observation)] for observation in batch.observations]  # which one it is, it says
+        actions, returns, discounts, next_observations, next_masks = zip(*rows, strict=True)
         np.testing.assert_array_equal(batch.actions, np.array(actions, np.int32), strict=True)
         np.testing.assert_allclose(batch.returns, np.array(returns, np.float32), rtol=1e-5, atol=1e-5, strict=True)
         np.testing.assert_allclose(batch.discounts, np.array(discounts, np.float32), rtol=1e-5, atol=1e-9, strict=True)
         np.testing.assert_array_equal(batch.next_observations, np.array(next_observations), strict=True)
+        np.testing.assert_array_equal(batch.next_masks, np.array(next_masks), strict=True)
         assert batch.observations.dtype == np.uint8
 
 
@@ -150,7 +178,7 @@ def test_samples_are_what_walking_the_episodes_gives(history: History, n: int, d
 def test_three_steps_by_hand(
     end: str, returns: list[float], discounts: list[float], next_observations: list[int]
 ) -> None:
-    memory = ReplayMemory(5, 1, (), np.int64)
+    memory = ReplayMemory(5, 1, np.zeros((), np.int64), 4)
     for step, (reward, ends) in enumerate(zip([1.0, 2.0, 4.0], ["-", end, "-"], strict=True)):
         observation = 22 if step == 2 and end != "-" else 10 + step
         terminated, truncated = np.array([ends in "TB"]), np.array([ends in "XB"])
@@ -166,7 +194,7 @@ def test_three_steps_by_hand(
 
 
 def test_sampling_is_uniform_over_what_is_held_and_reproducible() -> None:
-    memory, twin = lived((2, 20, [["-", "-"]] * 17, 0))  # 34 transitions, of which the last 20 are held
+    memory, twin = lived(History(2, 20, [["-", "-"]] * 17, 0))  # 34 transitions, of which the last 20 are held
     batch = memory.sample(40_000, 3, 0.9, np.random.default_rng(0))
     numbers, counts = np.unique(batch.observations[:, 0], return_counts=True)
     assert set(numbers) == {held.observation[0] for held in twin}
@@ -178,7 +206,7 @@ def test_sampling_is_uniform_over_what_is_held_and_reproducible() -> None:
 
 
 def test_empty_memory_has_nothing_to_give() -> None:
-    memory = ReplayMemory(4, 2, (2,), np.uint8)
+    memory = ReplayMemory(4, 2, np.zeros(2, np.uint8), 3)
     assert len(memory) == 0
     with pytest.raises(ValueError, match="empty"):
         memory.sample(1, 1, 0.9, np.random.default_rng(0))
@@ -187,30 +215,77 @@ def test_empty_memory_has_nothing_to_give() -> None:
 
 
 def test_maxlen_is_rounded_down_to_whole_vector_steps() -> None:
-    assert [ReplayMemory(maxlen, 4, (), np.int64).maxlen for maxlen in (4, 7, 8, 11)] == [4, 4, 8, 8]
+    assert [ReplayMemory(maxlen, 4, np.zeros(()), 3).maxlen for maxlen in (4, 7, 8, 11)] == [4, 4, 8, 8]
     for maxlen, lanes in ((3, 4), (0, 1), (5, 0)):
         with pytest.raises(ValueError, match=f"memory of {maxlen} transitions cannot hold a step of {lanes} lanes"):
-            ReplayMemory(maxlen, lanes, (), np.int64)
+            ReplayMemory(maxlen, lanes, np.zeros(()), 3)
 
 
-def test_every_observation_is_stored_once() -> None:
-    memory = ReplayMemory(1000, 4, (10, 10, 3), np.uint8)
-    assert memory._observations.nbytes == (1000 // 4 + 1) * 4 * 300
-    # All the rest, of actions, rewards and flags: 4 + 4 + 1 + 1 bytes a transition.
-    arrays = [array for array in vars(memory).values() if isinstance(array, np.ndarray)]
-    assert sum(array.nbytes for array in arrays) == (1000 // 4 + 1) * 4 * (300 + 10)
+@pytest.mark.parametrize(("stack", "shape"), [(1, (10, 10, 3)), (4, (4, 10, 10, 3))])
+def test_every_frame_is_stored_once(stack: int, shape: tuple[int, ...]) -> None:
+    memory = ReplayMemory(1000, 4, np.zeros(shape, np.uint8), 9, stack)
+    arrays = memory._arrays()
+    # 300 bytes a frame, and for action, reward, two flags and the mask of 9 actions 4 + 4 + 1 + 1 + 9 a transition.
+    assert arrays["observations_0"].nbytes == (1000 // 4 + stack) * 4 * 300
+    assert memory.nbytes == (1000 // 4 + stack) * 4 * (300 + 19)
+
+
+def test_a_million_stacked_screens_take_at_most_seven_and_a_half_gigabytes() -> None:
+    # The arrays are allocated but not touched, so this takes no memory.
+    for maxlen, limit in ((1_000_000, 7.5e9), (100_000, 0.75e9)):
+        memory = PrioritizedReplayMemory(maxlen, 8, np.zeros((4, 84, 84), np.uint8), 18, 4)
+        needed = memory.nbytes
+        assert needed <= limit
+        assert needed <= 1.001 * ReplayMemory.bytes_needed(maxlen, np.zeros((4, 84, 84), np.uint8), 18, 4) <= limit
+
+
+def test_observations_of_dicts_and_tuples_are_held_leaf_by_leaf() -> None:
+    example: Any = {"image": np.zeros((2, 2), np.uint8), "rest": (np.zeros(3, np.float32), np.zeros((), np.int32))}
+    memory = ReplayMemory(10, 2, example, 1)
+    leaves = [ReplayMemory(10, 2, leaf, 1) for leaf in optree.tree_leaves(example)]
+    generator = np.random.default_rng(0)
+
+    def draw(*_: Any) -> Any:
+        return optree.tree_map(lambda array: generator.integers(9, size=(2, *array.shape)).astype(array.dtype), example)
+
+    observations = draw()
+    for step in range(8):
+        ends = np.array([step == 6, step in (3, 5)])
+        next_observations, resets = draw(), draw()
+        for held, part in ((memory, lambda tree: tree), *zip(leaves, PARTS, strict=True)):
+            held.append(part(observations), [0, 1], [2, 3], ends, [False, False], part(next_observations))
+        for i, lane_ends in enumerate(ends):  # the reset's observation follows an episode's end
+            if lane_ends:
+                optree.tree_map_(
+                    lambda following, reset, i=i: following.__setitem__(i, reset[i]), next_observations, resets
+                )
+        observations = next_observations
+    restored = ReplayMemory(10, 2, example, 1)
+    restored.set_state(memory.get_state())
+    for whole in (memory, restored):
+        batch, *parts = [each.sample(30, 3, 0.9, np.random.default_rng(0)) for each in (whole, *leaves)]
+        for expected, part in zip(parts, PARTS, strict=True):
+            np.testing.assert_array_equal(part(batch.observations), expected.observations, strict=True)
+            np.testing.assert_array_equal(part(batch.next_observations), expected.next_observations, strict=True)
+            np.testing.assert_array_equal(
+                part(whole[3].next_observation), leaves[PARTS.index(part)][3].next_observation
+            )
+
+
+# The leaves of the test above, in the order of optree.
+PARTS = [lambda tree: tree["image"], lambda tree: tree["rest"][0], lambda tree: tree["rest"][1]]
 
 
 def test_final_observations_do_not_pile_up() -> None:
-    for _, (memory, twin) in zip(range(60), live((2, 6, [["T", "X"]] * 60, 0)), strict=True):
+    for _, (memory, twin) in zip(range(60), live(History(2, 6, [["T", "X"]] * 60, 0)), strict=True):
         assert len(memory._final_observations) == len(twin) <= 6
 
 
 @thorough
 @given(histories(), st.integers(0, 9999))
 def test_restored_memory_holds_the_same_and_goes_on_the_same(history: History, seed: int) -> None:
-    lanes, maxlen, ends, _ = history
-    middle = len(ends) // 2
+    lanes = history.lanes
+    middle = len(history.ends) // 2
     held: list[Transition] = []
     later: list[list[np.ndarray]] = []
     for step, (memory, twin) in enumerate(live(history)):
@@ -219,7 +294,7 @@ def test_restored_memory_holds_the_same_and_goes_on_the_same(history: History, s
         elif step > middle:  # the memory goes on, which must leave the state as it was
             later.append([np.array(column) for column in zip(*list(twin)[-lanes:], strict=True)])
     # Restored over another life, whose final observations must be forgotten.
-    restored, _ = lived((lanes, maxlen, [["T"] * lanes] * 9, seed))
+    restored, _ = lived(history._replace(ends=[["T"] * lanes] * 9, seed=seed))
     restored.set_state(state)
     assert_holds(restored, held)
     for vector_step in later:
@@ -229,21 +304,23 @@ def test_restored_memory_holds_the_same_and_goes_on_the_same(history: History, s
     assert_batches_equal(*[each.sample(20, 3, 0.9, np.random.default_rng(seed)) for each in (restored, memory)])
 
 
-@pytest.mark.parametrize(("maxlen", "lanes", "shape"), [(12, 2, (3,)), (8, 4, (3,)), (8, 2, (2,)), (8, 2, (3, 1))])
-def test_state_of_another_size_is_refused(maxlen: int, lanes: int, shape: tuple[int, ...]) -> None:
-    state = ReplayMemory(8, 2, (3,), np.uint8).get_state()
-    ReplayMemory(9, 2, (3,), np.uint8).set_state(state)  # 9 are 8 in steps of 2 lanes
+@pytest.mark.parametrize(
+    ("maxlen", "lanes", "shape", "n_actions"),
+    [(12, 2, (3,), 5), (8, 4, (3,), 5), (8, 2, (2,), 5), (8, 2, (3, 1), 5), (8, 2, (3,), 4)],
+)
+def test_state_of_another_size_is_refused(maxlen: int, lanes: int, shape: tuple[int, ...], n_actions: int) -> None:
+    state = ReplayMemory(8, 2, np.zeros(3), 5).get_state()
+    ReplayMemory(9, 2, np.zeros(3), 5).set_state(state)  # 9 are 8 in steps of 2 lanes
     with pytest.raises(ValueError, match="in the state"):
-        ReplayMemory(maxlen, lanes, shape, np.uint8).set_state(state)
+        ReplayMemory(maxlen, lanes, np.zeros(shape), n_actions).set_state(state)
 
 
 def test_holds_the_true_final_observations_of_cartpole() -> None:
     # A limit of 20 steps, so that both kinds of end are common: random play lasts 22 steps on average.
     lanes, steps = 8, 200
-    env_args: dict[str, Any] = {"max_episode_steps": 20}
     actions = np.random.default_rng(0).integers(2, size=(steps, lanes))
-    memory = ReplayMemory(lanes * steps, lanes, (4,), np.float32)
-    vector = make_vector_env("CartPole-v1", env_args, lanes)
+    memory = ReplayMemory(lanes * steps, lanes, np.zeros(4, np.float32), 2)
+    vector = make_vector_env(Config(env="CartPole-v1", max_episode_steps=20), lanes)
     observations, _ = vector.reset(seed=3)
     for row in actions:
         next_observations, rewards, terminated, truncated, infos = vector.step(row)
@@ -251,12 +328,13 @@ def test_holds_the_true_final_observations_of_cartpole() -> None:
         observations = next_observations
     ends = []
     for lane in range(lanes):
-        single: Any = gym.make("CartPole-v1", **env_args)
+        single: Any = gym.make("CartPole-v1", max_episode_steps=20)
         observation, _ = single.reset(seed=3 + lane)
         for step in range(steps):
             held, action = memory[step * lanes + lane], int(actions[step, lane])
             next_observation, reward, fell, timed_out, _ = single.step(action)
-            assert_same(held, Transition(observation, action, reward, fell, timed_out and not fell, next_observation))
+            transition = observation, action, reward, fell, timed_out and not fell, next_observation
+            assert_same(held, Transition(*transition, np.ones(2, bool)))
             x, _, theta, _ = held.next_observation
             # CartPole's documented bounds; a new episode starts within 0.05 of the middle.
             assert fell == (abs(theta) > np.radians(12) or abs(x) > 2.4)
@@ -302,7 +380,7 @@ def test_sum_tree_by_hand() -> None:
 def test_prioritized_chances_by_hand() -> None:
     # Four transitions, alpha 0.5 and errors 4, -9, 0, 1 (EPSILON is 0.001): priorities sqrt(4.001) = 2.000250,
     # sqrt(9.001) = 3.000167, sqrt(0.001) = 0.031623, sqrt(1.001) = 1.000500, which sum to 6.032539.
-    memory = PrioritizedReplayMemory(4, 2, (), np.int64, alpha=0.5)
+    memory = PrioritizedReplayMemory(4, 2, np.zeros((), np.int64), 1, alpha=0.5)
     no = np.zeros(2, bool)
     for first in (10, 20):
         memory.append([first, first + 1], [0, 0], [0, 0], no, no, [first + 10, first + 11])
@@ -319,12 +397,13 @@ def test_prioritized_chances_by_hand() -> None:
 def test_prioritized_memory_draws_only_what_it_holds(history: History, seed: int) -> None:
     """New transitions have the largest priority, those that fell off have none; what is drawn is right, and a restored
     memory draws the same."""
-    lanes, maxlen, ends, _ = history
+    lanes = history.lanes
     uniform, twin = lived(history)
-    memory = PrioritizedReplayMemory(maxlen, lanes, (2,), np.uint8)
+    memory = history.memory(PrioritizedReplayMemory)
+    assert isinstance(memory, PrioritizedReplayMemory)
     generator = np.random.default_rng(seed)
     errors: dict[int, float] = {}
-    for (_, held), _ in zip(live(history), ends, strict=True):
+    for _, held in live(history):
         memory.append(*[np.array(column) for column in zip(*list(held)[-lanes:], strict=True)])
         newest = (memory._steps - 1) % memory._rows * lanes + np.arange(lanes)
         errors.update(dict.fromkeys(newest.tolist(), memory._largest))
@@ -333,8 +412,8 @@ def test_prioritized_memory_draws_only_what_it_holds(history: History, seed: int
         memory.set_priorities(slots, td_errors)
         errors.update(zip(slots.tolist(), (np.abs(td_errors) + 0.001) ** 0.6, strict=True))
     drawn = memory.sample(200, 3, 0.9, generator)
-    held_observations = {tuple(held.observation): index for index, held in enumerate(twin)}
-    indices = [held_observations[tuple(observation)] for observation in drawn.observations]  # all are held
+    held_observations = {name_of(held.observation): index for index, held in enumerate(twin)}
+    indices = [held_observations[name_of(observation)] for observation in drawn.observations]  # all are held
     first = memory._steps - len(twin) // lanes
     rows = (first + np.array(indices) // lanes) % memory._rows
     np.testing.assert_array_equal(drawn.slots, rows * lanes + np.array(indices) % lanes)
@@ -342,7 +421,7 @@ def test_prioritized_memory_draws_only_what_it_holds(history: History, seed: int
     total = sum(errors[slot] for slot in held_slots.tolist())
     np.testing.assert_allclose(drawn.chances, [errors[slot] / total for slot in drawn.slots.tolist()])
     np.testing.assert_array_equal(drawn.returns, uniform._gather(drawn.slots, drawn.chances, 3, 0.9).returns)
-    restored = PrioritizedReplayMemory(maxlen, lanes, (2,), np.uint8)
+    restored = history.memory(PrioritizedReplayMemory)
     restored.set_state(memory.get_state())
     again = [each.sample(20, 2, 0.9, np.random.default_rng(seed)) for each in (memory, restored)]
     assert_batches_equal(*again)

@@ -145,7 +145,7 @@ def test_window_numbers_by_hand(small_config: MakeConfig) -> None:
 def test_windows_that_end_in_one_step_share_updates_and_speed(small_config: MakeConfig) -> None:
     # 30 lanes of one-step episodes end three windows of 10 at every step.
     recorder = Recorder()
-    config = small_config(env_args={"size": 4, "max_episode_steps": 1}, lanes=30, episodes=120, aggregate_every=10)
+    config = small_config(max_episode_steps=1, lanes=30, episodes=120, aggregate_every=10)
     run = train(dataclasses.replace(config, learn_start=30, learn_every=10), [recorder])
     assert [logs["episode"] for logs in recorder.windows] == list(range(10, 130, 10))
     assert all(np.isfinite(logs["loss"]) and logs["steps_per_second"] > 0 for logs in recorder.windows)
@@ -270,7 +270,8 @@ def test_nan_loss_stops_and_keeps_the_good_model(small_config: MakeConfig, monke
     with pytest.raises(InputError, match=r"the loss became nan .* lower --learning-rate 0.003 .* the best model"):
         train(config, [Spoil()])
     (kept,) = Path(config.models_dir).iterdir()
-    model = load_network(kept, make_saved_env(kept, read_saved_agent(kept)))
+    saved = read_saved_agent(kept)
+    model = load_network(kept, make_saved_env(kept, saved), saved.config)
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 

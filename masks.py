@@ -1,0 +1,36 @@
+"""Legal actions: what an environment says in `info["action_mask"]`, Gymnasium's convention, and the best among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+KEY = "action_mask"
+
+
+def action_masks(infos: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
+    """The actions that are legal in the observations that a vector environment's `reset` or `step` returned with these
+    infos: bool of this shape, (lanes, n_actions), all where it does not say. A mask without any legal action bars
+    nothing."""
+    if KEY not in infos:
+        return np.ones(shape, bool)
+    masks = np.asarray(infos[KEY]).astype(bool)
+    return masks | ~masks.any(axis=1, keepdims=True)  # a lane that said nothing has zeros too
+
+
+def final_action_masks(infos: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
+    """The actions that are legal in the observations that a vector step led to: at an episode's end, where SAME_STEP
+    autoreset returns the next episode's first observation, those of the final one. Bool of this shape, (lanes,
+    n_actions)."""
+    masks = action_masks(infos, shape)
+    if "final_info" in infos:
+        ended = infos["_final_info"]
+        masks[ended] = action_masks(infos["final_info"], shape)[ended]
+    return masks
+
+
+def best_actions(q_values: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """The legal action of the highest value: from float (batch, n_actions) and bool (batch, n_actions) to int
+    (batch,)."""
+    return np.where(masks, q_values, -np.inf).argmax(axis=1)

@@ -1,0 +1,87 @@
+"""Settings that suit: one preset for every environment that was tuned, and one for all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# For environments that nobody tuned anything for; what those below build on.
+_GENERIC: dict[str, Any] = {
+    "steps": 100_000,
+    "lanes": 8,
+    "aggregate_every": 10,
+    "evaluate_every": 5_000,
+    "evaluate_episodes": 32,
+    "learning_rate": 1e-3,
+    "discount": 0.99,
+    "double": True,
+    "reward_clip": 0.0,
+    "loss": "mse",  # Huber's would learn medians of returns that vary by more than its delta, not means
+    "weight_decay": 0.0,
+    "gradient_clip": 10.0,
+    "batch_size": 128,
+    "prioritized": False,
+    "memory_size": 100_000,
+    "learn_every": 4,
+    "target_update": "updates",
+    "target_every": 250,
+    "epsilon_schedule": "steps",
+    "epsilon_steps": 20_000,
+    "epsilon_min": 0.05,
+}
+_SCREENS: dict[str, Any] = {
+    **_GENERIC,
+    "frame_stack": 4,
+    "evaluate_episodes": 8,
+    "learning_rate": 1e-4,
+    "loss": "huber",
+    "huber_delta": 1.0,
+    "batch_size": 32,
+    "learn_start": 5_000,
+    "target_every": 1_000,
+    "epsilon_steps": 100_000,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},  # Blob's: `Config`'s own
+    # The Blob tutorial's own settings, so that the difference can be seen: an update of its large network at every step
+    # makes 25,000 episodes take hours.
+    "tutorial": {
+        "lanes": 1,
+        "network": "tutorial",
+        "learning_rate": 1e-3,
+        "learning_rate_schedule": "constant",
+        "discount": 0.99,
+        "n_step": 1,
+        "prioritized": False,
+        "reward_clip": 0.0,
+        "loss": "mse",
+        "weight_decay": 0.0,
+        "batch_size": 64,
+        "memory_size": 50_000,
+        "learn_every": 1,
+        "epsilon_decay": 0.99975,
+        "epsilon_min": 0.001,
+        "symmetries": False,
+        "target_every": 5,
+    },
+    "generic": _GENERIC,
+    # Rewards are clipped as in Mnih et al. 2015, so that one learning rate suits all games.
+    "atari": {**_SCREENS, "steps": 1_000_000, "reward_clip": 1.0},
+    "doom": {**_SCREENS},
+    "CartPole-v1": {**_GENERIC, "steps": 50_000},
+    "Acrobot-v1": {**_GENERIC},
+    "MountainCar-v0": {**_GENERIC, "steps": 120_000},
+    "LunarLander-v3": {**_GENERIC},
+    "FrozenLake-v1": {**_GENERIC, "env_args": {"is_slippery": False}},
+    "Taxi-v4": {**_GENERIC},
+    "CliffWalking-v1": {**_GENERIC, "max_episode_steps": 200},
+}
+_BY_PREFIX = {"Blob-v0": "default", "ALE/": "atari", "Vizdoom": "doom"}
+
+
+def preset_of(env: str) -> str:
+    """The name of the preset that suits an environment, given as in `Config.env`."""
+    env_id = env.rpartition(":")[2]
+    if env_id in PRESETS:
+        return env_id
+    return next((preset for prefix, preset in _BY_PREFIX.items() if env_id.startswith(prefix)), "generic")
