@@ -1,0 +1,1 @@
+"""Environments of your own, shown: each in one short file."""
