@@ -1,0 +1,129 @@
+"""How fast acting and learning from screens is, in turns with Stable-Baselines3's DQN of the same network, batch size
+and ratio of updates: `pip install stable-baselines3`, then `python -m experiments.against_sb3`"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from config import Config
+from environments import make_env
+from experiments.benchmark import ProjectAgent, Stretch, Trainer, build, machine, measure, total
+from startup import InputError, at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
+
+
+class Peer:
+    """Stable-Baselines3's DQN with our settings, stepped as its own `learn` does.
+
+    Attributes:
+        steps, updates: done so far.
+    """
+
+    def __init__(self, config: Config) -> None:
+        from stable_baselines3 import DQN
+        from stable_baselines3.common.vec_env import DummyVecEnv
+
+        envs = DummyVecEnv([lambda: make_env(config)] * config.lanes)
+        self.model = DQN(
+            "CnnPolicy",  # the network of Mnih et al. 2015, as ours for screens
+            envs,
+            learning_rate=config.learning_rate,
+            buffer_size=config.memory_size,
+            learning_starts=config.learn_start,
+            batch_size=config.batch_size,
+            gamma=config.discount,
+            train_freq=1,
+            gradient_steps=config.lanes // config.learn_every,
+            target_update_interval=config.target_every,
+            max_grad_norm=config.gradient_clip,
+            exploration_initial_eps=0.0,
+            exploration_final_eps=0.0,
+            seed=config.seed,
+        )
+        _, self._callback = self.model._setup_learn(10**9)
+        self.steps = self.updates = 0
+
+    def step(self, epsilon: float = 0.0) -> None:
+        """Play one step of every lane, and do the updates that it makes due."""
+        model: Any = self.model
+        start, memory = model.learning_starts, model.replay_buffer
+        model.collect_rollouts(
+            model.env, train_freq=model.train_freq, callback=self._callback, learning_starts=start, replay_buffer=memory
+        )
+        self.steps = model.num_timesteps
+        if self.steps > start:
+            model.train(model.gradient_steps, model.batch_size)
+            self.updates = model._n_updates
+
+
+class Acting:
+    """A trainer that only acts: greedily, on the environments of its own.
+
+    Attributes:
+        steps, updates: done so far; there are no updates.
+    """
+
+    def __init__(self, trainer: ProjectAgent | Peer) -> None:
+        self.steps = self.updates = 0
+        self._act: Any
+        if isinstance(trainer, Peer):
+            self._envs: Any = trainer.model.env
+            self._act = lambda observations: trainer.model.predict(observations, deterministic=True)[0]
+            self._observations = self._envs.reset()
+        else:
+            self._envs = trainer.envs
+            self._act = lambda observations: trainer.agent.act(observations, epsilon=0.0)
+            self._observations, _ = self._envs.reset()
+
+    def step(self, epsilon: float = 0.0) -> None:
+        """Play one step of every lane."""
+        self._observations, *_ = self._envs.step(self._act(self._observations))
+        self.steps += len(self._observations)
+
+
+def compare(config: Config, seconds: int, n_rounds: int) -> None:
+    """Measure both in turns, learning and then acting, and print the table."""
+    learning: dict[str, ProjectAgent | Peer] = {
+        "this project": build(lambda: ProjectAgent(config))[0],
+        "Stable-Baselines3": build(lambda: Peer(config))[0],
+    }
+    acting = {name: Acting(trainer) for name, trainer in learning.items()}
+    ratio_of_updates = f"an update of {config.batch_size} every {config.learn_every} steps"
+    print(f"{config.env}, {config.lanes} lanes, {ratio_of_updates}")
+    print(f"{'environment steps/s':20}" + "".join(f"{name:>20}" for name in learning) + f"{'ratio':>8}  in rounds")
+    both: dict[str, Mapping[str, Trainer]] = {"learning": learning, "acting": acting}
+    for what, trainers in both.items():
+        rounds: dict[str, list[Stretch]] = {name: [] for name in trainers}
+        for _ in range(n_rounds):
+            for name, trainer in trainers.items():
+                rounds[name].append(measure(trainer, seconds))
+        ours, theirs = ([stretch.steps_per_second for stretch in each] for each in rounds.values())
+        speed, their_speed = (total(each).steps_per_second for each in rounds.values())
+        by_round = ", ".join(f"{a / b:.2f}" for a, b in zip(ours, theirs, strict=True))
+        print(f"{what:20}{speed:20.0f}{their_speed:20.0f}{speed / their_speed:8.2f}  {by_round}", flush=True)
+
+
+def main() -> None:
+    """The command line."""
+    end_quietly_on_ctrl_c()
+    parser = make_parser(__doc__ or "")
+    parser.add_argument("--env", default="ALE/Pong-v5", help="(default: %(default)s)")
+    parser.add_argument("--seconds", type=at_least(1), default=20, help="of each in a round (default: %(default)s)")
+    parser.add_argument("--rounds", type=at_least(1), default=3, help="in turns (default: %(default)s)")
+    arguments = parser.parse_args()
+    with exit_on_bad_input():
+        try:
+            import stable_baselines3
+        except ImportError as error:
+            raise InputError("the comparison needs Stable-Baselines3: pip install stable-baselines3") from error
+        # Its DQN is neither double nor n-step.
+        same = {"double": False, "n_step": 1, "learning_rate_schedule": "constant", "seed": 0}
+        config = Config.from_preset(env=arguments.env, memory_size=10_000, learn_start=1_000, **same)
+        make_env(config).close()
+        import_tensorflow()
+    print(f"{machine()}, Stable-Baselines3 {stable_baselines3.__version__}")
+    compare(config, arguments.seconds, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Train every tuned environment with five seeds that nobody tuned on, and score the best models over 100 greedy
+episodes: `python -m experiments.environments_table`"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from config import Config
+from environments import make_env, make_vector_env
+from experiments.ablation import Row, append, read
+from startup import at_least, check_writable, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
+
+# What is to be reached. The best published DQN, of Stable-Baselines3's zoo, scores 500, -76.6, -100.8 and 154.4; the
+# last three are solved when every episode is played as well as can be.
+GOALS: dict[str, str] = {
+    "CartPole-v1": "500, deviation 0",
+    "Acrobot-v1": "above -76",
+    "MountainCar-v0": "above -100",
+    "LunarLander-v3": "above 200",
+    "FrozenLake-v1": "the optimum",
+    "Taxi-v4": "the optimum",
+    "CliffWalking-v1": "the optimum",
+}
+COLUMNS = ("env", "seed", "steps", "seconds", "mean", "std", "min", "max", "optimum")
+FIRST_SEED = 101
+EPISODES, SCORE_SEED = 100, 1  # one lane each, seeded 1 to 100
+
+
+def train_once(env: str, seed: int) -> Row:
+    """Train by the environment's preset in this process, and score the best model: a row of the table. `seconds` is the
+    training's, evaluations included; `optimum` the best mean return from the same starts, where it is known."""
+    import_tensorflow()
+    from evaluate import play_greedily
+    from model_file import load_q_values, make_saved_env, read_saved_agent
+    from train import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config.from_preset(env=env, seed=seed, models_dir=f"{folder}/models", logs_dir=f"{folder}/logs")
+        began = time.perf_counter()
+        run = train(config)
+        seconds = time.perf_counter() - began
+        assert run.best
+        saved = read_saved_agent(run.best)
+        q_values = load_q_values(run.best, make_saved_env(run.best, saved), saved)
+    envs = make_vector_env(config, EPISODES)
+    returns = play_greedily(envs, q_values, EPISODES, SCORE_SEED, config.discount, config.reward_clip).returns
+    optimum = optimal_mean(config)
+    scores = returns.mean(), returns.std(), returns.min(), returns.max()
+    numbers = [float(score) for score in scores]
+    return dict(zip(COLUMNS, (env, seed, run.agent.steps, seconds, *numbers, optimum), strict=True))
+
+
+def optimal_mean(config: Config) -> float | str:
+    """The mean return of best play from the starts that are scored, by value iteration over a toy text environment's
+    table `P` of transitions; "" for others. All here end by themselves within their limit of steps if played well."""
+    env: Any = make_env(config)
+    table = getattr(env.unwrapped, "P", None)
+    if table is None:
+        return ""
+    values = np.zeros(len(table))
+    for _ in range(200):  # more than any of their episodes takes
+        values = np.array(
+            [
+                max(
+                    sum(p * (r + values[after] * (not ended)) for p, after, r, ended in outcomes)
+                    for outcomes in of.values()
+                )
+                for of in table.values()
+            ]
+        )
+    starts = [env.reset(seed=SCORE_SEED + episode)[0] for episode in range(EPISODES)]
+    return float(values[starts].mean())
+
+
+def train_all(envs: Sequence[str], seeds: int, results: Path) -> None:
+    """Train in every environment with every seed, each run in a process of its own, one after the other, and write the
+    rows as they come. Runs that are in the file already are not done again."""
+    done = {(row["env"], int(row["seed"])) for row in read(results)} if results.exists() else set()
+    spawn = multiprocessing.get_context("spawn")  # a fork would share TensorFlow's threads
+    for env in envs:
+        for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+            if (env, seed) in done:
+                print(f"{env}, seed {seed}: is in {results} already", flush=True)
+                continue
+            with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+                row = pool.submit(train_once, env, seed).result()
+            append(results, COLUMNS, [row])
+            print(f"{env}, seed {seed}: {row['mean']:.2f} +- {row['std']:.2f}, {row['seconds']:.0f} s", flush=True)
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Environments by rows: every seed's mean, the mean of them, and what is to be reached."""
+    lines = ["| environment | steps | greedy mean of each seed | mean | goal | seconds |", "|---|---|---|---|---|---|"]
+    for env, goal in GOALS.items():
+        mine = [row for row in rows if row["env"] == env]
+        if not mine:
+            continue
+        means = [float(row["mean"]) for row in mine]
+        optima = {float(row["optimum"]) for row in mine if row["optimum"] != ""}
+        goal += f" ({optima.pop():.2f})" if optima else ""
+        steps, seconds = (np.mean([float(row[column]) for row in mine]) for column in ("steps", "seconds"))
+        cells = [env, f"{steps:,.0f}", ", ".join(f"{mean:.2f}" for mean in means), f"{np.mean(means):.2f}", goal]
+        lines.append(f"| {' | '.join(cells)} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    end_quietly_on_ctrl_c()
+    parser = make_parser(__doc__ or "")
+    parser.add_argument("--envs", nargs="+", choices=GOALS, default=list(GOALS), metavar="ID")
+    parser.add_argument("--seeds", type=at_least(1), default=5, help="seeds 101, 102, ... (default: %(default)s)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("logs/environments"),
+        help="folder; runs that its environments.csv holds are not done again (default: %(default)s)",
+    )
+    arguments = parser.parse_args()
+    results = arguments.out / "environments.csv"
+    with exit_on_bad_input():
+        check_writable("--out", str(arguments.out))
+        train_all(arguments.envs, arguments.seeds, results)
+    print(markdown_table(read(results)))
+
+
+if __name__ == "__main__":
+    main()
