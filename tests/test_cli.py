@@ -226,3 +226,64 @@ def test_ctrl_c_while_starting() -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode in (130, 2) and "Traceback" not in errors  # 2: it had already missed the file
+
+
+OWN_GAME = """
+import gymnasium as gym, numpy as np
+from gymnasium.spaces import Box, Dict, Discrete
+
+class Game(gym.Env):
+    metadata = {"render_modes": ["ansi"], "render_fps": 100}
+
+    def __init__(self, goal=3, render_mode=None):
+        self.goal, self.render_mode = goal, render_mode
+        self.observation_space = Dict(place=Box(-1, 1, (2,), np.float32), at=Discrete(8))
+        self.action_space = Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = 0
+        return self.observe()
+
+    def observe(self):
+        observation = {"place": np.array([self.at / 8, 1], np.float32), "at": np.int64(self.at)}
+        return observation, {"action_mask": np.array([self.at > 0, True], np.int8)}
+
+    def step(self, action):
+        self.at += 1 if action else -1
+        if self.at < 0:
+            raise ValueError("fell off")
+        observation, info = self.observe()
+        return observation, -1.0, self.at == self.goal, False, info
+
+    def render(self):
+        return f"at {self.at}"
+"""
+OWN_NETWORK = """
+import keras
+
+def build(observation_space, n_actions):
+    place, at = keras.Input((2,), name="place"), keras.Input((), dtype="int32", name="at")
+    features = keras.layers.Dense(16, activation="relu")(place) + keras.layers.Embedding(8, 16)(at)
+    return keras.Model({"place": place, "at": at}, keras.layers.Dense(n_actions)(features))
+"""
+
+
+def test_a_game_and_a_network_of_ones_own(tmp_path: Path) -> None:
+    """Trained, scored and replayed from the folder that they lie in."""
+    (tmp_path / "own_game.py").write_text(OWN_GAME)
+    (tmp_path / "own_network.py").write_text(OWN_NETWORK)
+    flags = ["--env", "own_game:Game", "--env-args", "goal=5", "--network", "own_network.py:build", "--seed", "1"]
+    sizes = ["--steps", "3000", "--learn-start", "100", "--epsilon-steps", "1000", "--target-every", "20"]
+    trained = run(str(ROOT / "train.py"), *flags, *sizes, "--max-episode-steps", "60", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    (model,) = tmp_path.glob("models/own_game-Game-generic-*best*.model")
+    scored = run(str(ROOT / "evaluate.py"), str(model), cwd=tmp_path)
+    assert "100 greedy episodes\nreturn      -5.000 +- 0.000" in scored.stdout, scored.stdout + scored.stderr
+    played = run(str(ROOT / "play.py"), str(model), "--render", "ansi", "--episodes", "1", cwd=tmp_path)
+    assert played.stdout.split("\n")[0] == "at 0" and "episode 1: return -5, 5 steps, terminated" in played.stdout
+    refused = run(str(ROOT / "play.py"), str(model), "--record", "x.gif", cwd=tmp_path)
+    assert_refused(refused, "own_game:Game cannot be shown as 'rgb_array', only as ansi")
+    assert_refused(run(str(ROOT / "evaluate.py"), str(model)), "--env: cannot import own_game from")
+    (tmp_path / "own_network.py").unlink()
+    assert_refused(run(str(ROOT / "evaluate.py"), str(model), cwd=tmp_path), "there is no file own_network.py")
