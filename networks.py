@@ -50,7 +50,7 @@ def build_q_network(
     if ":" in network:
         return _from_file(network, observation_space, n_actions)
     inputs, branches = _branches(observation_space, network, stack)
-    features = branches[0] if len(branches) == 1 else _dense(layers.Concatenate()(branches), 256, n_layers=1)
+    features = branches[0] if len(branches) == 1 else _joined(branches)
     q_values = layers.Dense(n_actions, name="advantages" if dueling else "q_values")(features)
     if dueling:
         value = layers.Dense(1, name="value")(features)
@@ -96,6 +96,12 @@ def _branches(space: gym.Space, network: str, stack: int, name: str = "") -> tup
     example = example_observation(space)
     array = keras.Input(example.shape, dtype=example.dtype.name, name=name or "observation")
     return array, [_features(array, space, network, stack)]
+
+
+def _joined(branches: list[keras.KerasTensor]) -> keras.KerasTensor:
+    """The features of several branches, brought to one scale, or a number without bounds would drown an image."""
+    scaled = [layers.LayerNormalization()(branch) for branch in branches]
+    return _dense(layers.Concatenate()(scaled), 256, n_layers=1)
 
 
 def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: int) -> keras.KerasTensor:

@@ -3,13 +3,19 @@ and ratio of updates: `pip install stable-baselines3`, then `python -m experimen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from config import Config
 from environments import make_env
-from experiments.benchmark import ProjectAgent, Stretch, Trainer, build, machine, measure, total
+from experiments.benchmark import ProjectAgent, Stretch, Trainer, build, measure, total
 from startup import InputError, at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
+
+PROJECT, PEER = "this project", "Stable-Baselines3"
 
 
 class Peer:
@@ -81,26 +87,45 @@ class Acting:
         self.steps += len(self._observations)
 
 
+# Each contestant has a process of its own, in which these two functions are called: TensorFlow and PyTorch do not get
+# on in one.
+_trainers: dict[str, Trainer] = {}
+
+
+def _begin(name: str, config: Config) -> None:
+    """Make the contestant of this process, learning and acting."""
+    if name == PROJECT:
+        import_tensorflow()
+        learner: ProjectAgent | Peer = build(lambda: ProjectAgent(config))[0]
+    else:
+        sys.modules["tensorflow"] = None  # type: ignore[assignment]  # TensorBoard would import it for PyTorch
+        learner = build(lambda: Peer(config))[0]
+    _trainers.update(learning=learner, acting=Acting(learner))
+
+
+def _measure(what: str, seconds: int) -> Stretch:
+    return measure(_trainers[what], seconds)
+
+
 def compare(config: Config, seconds: int, n_rounds: int) -> None:
     """Measure both in turns, learning and then acting, and print the table."""
-    learning: dict[str, ProjectAgent | Peer] = {
-        "this project": build(lambda: ProjectAgent(config))[0],
-        "Stable-Baselines3": build(lambda: Peer(config))[0],
-    }
-    acting = {name: Acting(trainer) for name, trainer in learning.items()}
-    ratio_of_updates = f"an update of {config.batch_size} every {config.learn_every} steps"
-    print(f"{config.env}, {config.lanes} lanes, {ratio_of_updates}")
-    print(f"{'environment steps/s':20}" + "".join(f"{name:>20}" for name in learning) + f"{'ratio':>8}  in rounds")
-    both: dict[str, Mapping[str, Trainer]] = {"learning": learning, "acting": acting}
-    for what, trainers in both.items():
-        rounds: dict[str, list[Stretch]] = {name: [] for name in trainers}
-        for _ in range(n_rounds):
-            for name, trainer in trainers.items():
-                rounds[name].append(measure(trainer, seconds))
-        ours, theirs = ([stretch.steps_per_second for stretch in each] for each in rounds.values())
-        speed, their_speed = (total(each).steps_per_second for each in rounds.values())
-        by_round = ", ".join(f"{a / b:.2f}" for a, b in zip(ours, theirs, strict=True))
-        print(f"{what:20}{speed:20.0f}{their_speed:20.0f}{speed / their_speed:8.2f}  {by_round}", flush=True)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn) as ours, ProcessPoolExecutor(1, spawn) as theirs:
+        contestants = {PROJECT: ours, PEER: theirs}
+        for name, process in contestants.items():
+            process.submit(_begin, name, config).result()
+        ratio_of_updates = f"an update of {config.batch_size} every {config.learn_every} steps"
+        print(f"{config.env}, {config.lanes} lanes, {ratio_of_updates}")
+        print(f"{'environment steps/s':20}{PROJECT:>20}{PEER:>20}{'ratio':>8}  in rounds")
+        for what in ("learning", "acting"):
+            rounds: dict[str, list[Stretch]] = {name: [] for name in contestants}
+            for _ in range(n_rounds):
+                for name, process in contestants.items():
+                    rounds[name].append(process.submit(_measure, what, seconds).result())
+            speed, their_speed = (total(each).steps_per_second for each in rounds.values())
+            pairs = zip(*rounds.values(), strict=True)
+            by_round = ", ".join(f"{a.steps_per_second / b.steps_per_second:.2f}" for a, b in pairs)
+            print(f"{what:20}{speed:20.0f}{their_speed:20.0f}{speed / their_speed:8.2f}  {by_round}", flush=True)
 
 
 def main() -> None:
@@ -113,15 +138,14 @@ def main() -> None:
     arguments = parser.parse_args()
     with exit_on_bad_input():
         try:
-            import stable_baselines3
-        except ImportError as error:
+            versions = ", ".join(f"{package} {version(package)}" for package in ("tensorflow", "stable_baselines3"))
+        except PackageNotFoundError as error:
             raise InputError("the comparison needs Stable-Baselines3: pip install stable-baselines3") from error
         # Its DQN is neither double nor n-step.
         same = {"double": False, "n_step": 1, "learning_rate_schedule": "constant", "seed": 0}
         config = Config.from_preset(env=arguments.env, memory_size=10_000, learn_start=1_000, **same)
         make_env(config).close()
-        import_tensorflow()
-    print(f"{machine()}, Stable-Baselines3 {stable_baselines3.__version__}")
+    print(f"{os.cpu_count()} cores, {versions}")
     compare(config, arguments.seconds, arguments.rounds)
 
 

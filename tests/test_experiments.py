@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from agent import DQNAgent
 from config import Config
-from experiments import ablation
+from experiments import ablation, environments_table
 from experiments.ablation import VARIANTS, read, train_all, train_once
 from experiments.ablation_plot import draw, markdown_table
+from experiments.environments_table import COLUMNS, optimal_mean
 from experiments.update_parts import alone, products_of
 from startup import InputError
 
@@ -131,3 +132,54 @@ def test_table_by_hand() -> None:
     assert lines[2].startswith("| uniform random | -202.11 | 0.00 |")
     assert lines[3] == "| dueling | 20.500 | 99.00 | 20.000 | 2 | 0 | 100 |"
     assert lines[4].startswith("| optimum | 21.318 | 100.00 |")
+
+
+@pytest.mark.parametrize(
+    ("env", "optimum"),
+    [
+        ("FrozenLake-v1", 1.0),  # the goal can be reached for certain
+        ("CliffWalking-v1", -13.0),  # the optimal path of Sutton & Barto 2018, example 6.6
+        ("CartPole-v1", ""),  # no table of transitions
+    ],
+)
+def test_optimal_mean_of_toy_texts(env: str, optimum: float | str) -> None:
+    assert optimal_mean(Config.from_preset(env=env)) == optimum
+
+
+def test_optimal_mean_of_taxi_is_what_best_play_gets() -> None:
+    # From every start: breadth-first search for the fewest steps to a delivery, each -1, the last one 20.
+    env: Any = gym.make("Taxi-v4")
+    table = env.unwrapped.P
+    returns = []
+    for episode in range(environments_table.EPISODES):
+        reached = {env.reset(seed=environments_table.SCORE_SEED + episode)[0]}
+        steps, delivered = 0, False
+        while not delivered:
+            steps += 1
+            outcomes = [table[state][action][0] for state in reached for action in range(6)]
+            delivered = any(reward == 20 for _, _, reward, _ in outcomes)
+            reached = {after for _, after, _, _ in outcomes}
+        returns.append(20 - (steps - 1))
+    assert optimal_mean(Config.from_preset(env="Taxi-v4")) == pytest.approx(np.mean(returns))
+
+
+def test_the_table_of_environments_goes_on_where_it_was_broken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def pretend(env: str, seed: int) -> dict[str, Any]:
+        asked.append((env, seed))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return dict(zip(COLUMNS, (env, seed, 1000, 10.0 * (seed - 100), 1.5, 0.0, 1.0, 2.0, 3.0), strict=True))
+
+    monkeypatch.setattr(environments_table, "train_once", pretend)
+    monkeypatch.setattr(environments_table, "ProcessPoolExecutor", HerePool)
+    results = tmp_path / "environments.csv"
+    with pytest.raises(KeyboardInterrupt):
+        environments_table.train_all(["Taxi-v4"], 2, results)
+    environments_table.train_all(["Taxi-v4"], 2, results)
+    assert asked == [("Taxi-v4", 101), ("Taxi-v4", 102), ("Taxi-v4", 102)]
+    (row,) = environments_table.markdown_table(read(results)).splitlines()[2:]
+    assert row == "| Taxi-v4 | 1,000 | 1.50, 1.50 | 1.50 | the optimum (3.00) | 15 |"
