@@ -118,7 +118,7 @@ def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: 
     if isinstance(space, Box) and space.dtype == np.uint8:
         numbers = layers.Rescaling(1 / float(space.high.max()))(inputs)
     if not is_image:
-        return _dense(layers.Flatten()(numbers), 256)
+        return _dense(layers.Flatten()(numbers), 256, normalized=True)
     pixels = _channels_last(numbers, stack)
     if network == "tutorial":
         return _tutorial(pixels)
@@ -158,9 +158,13 @@ def compile_q_values(model: keras.Model, observation_space: gym.Space) -> QValue
     return lambda observations: function(observations).numpy()
 
 
-def _dense(features: keras.KerasTensor, units: int, n_layers: int = 2) -> keras.KerasTensor:
+def _dense(features: keras.KerasTensor, units: int, n_layers: int = 2, normalized: bool = False) -> keras.KerasTensor:
+    """Dense layers. Normalized ones (Ba et al. 2016, "Layer normalization") do not mind the scale of their input, and
+    keep Q-values from running away (Gallici et al. 2025, "Simplifying deep temporal difference learning")."""
     for _ in range(n_layers):
-        features = layers.Dense(units, activation="relu", kernel_initializer="he_uniform")(features)
+        features = layers.Dense(units, kernel_initializer="he_uniform")(features)
+        features = layers.LayerNormalization()(features) if normalized else features
+        features = layers.Activation("relu")(features)
     return features
 
 

@@ -154,7 +154,7 @@ def test_one_hot_by_hand() -> None:
     # Components from -1 to 1 and from 0 to 1: the observation (0, 1) is the second of three and the second of two. With
     # a first layer of ones at single inputs, the units show them.
     model = build_q_network(gym.spaces.MultiDiscrete([3, 2], start=[-1, 0]), 2)
-    first = model.layers[-3]
+    first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Dense))
     first.set_weights([np.eye(5, 256), np.zeros(256)])
     units = keras.Model(model.input, first.output)(np.array([[0, 1], [-1, 0]], np.int32)).numpy()
     np.testing.assert_array_equal(units[:, :5], [[0, 1, 0, 0, 1], [1, 0, 0, 1, 0]])
