@@ -85,7 +85,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epsilon_steps": 8_000,
         "epsilon_min": 0.04,
     },
-    "Acrobot-v1": {**_GENERIC, "n_step": 3, "learn_every": 2, "epsilon_steps": 10_000},
+    "Acrobot-v1": {
+        **_GENERIC,
+        "evaluate_every": 10_000,
+        "evaluate_episodes": 200,
+        "learning_rate": 6e-4,
+        "batch_size": 64,
+        "learn_every": 1,
+        "epsilon_steps": 10_000,
+    },
     "MountainCar-v0": {
         **_GENERIC,
         "steps": 120_000,
@@ -95,9 +103,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epsilon_steps": 30_000,
     },
     "LunarLander-v3": {**_GENERIC, "n_step": 3, "batch_size": 64, "learn_every": 1, "evaluate_every": 10_000},
-    "FrozenLake-v1": {**_GENERIC, "env_args": {"is_slippery": False}},
+    "FrozenLake-v1": {**_GENERIC, "env_args": {"is_slippery": False}, "steps": 20_000, "epsilon_steps": 8_000},
     "Taxi-v4": {**_GENERIC},
-    "CliffWalking-v1": {**_GENERIC, "max_episode_steps": 200},
+    # The cliff's -100 is clipped, or it would drown the differences of 1 between good moves. It has no limit of its own.
+    "CliffWalking-v1": {
+        **_GENERIC,
+        "max_episode_steps": 200,
+        "steps": 30_000,
+        "discount": 0.95,
+        "reward_clip": 10.0,
+        "batch_size": 64,
+        "learn_every": 2,
+        "epsilon_steps": 15_000,
+    },
 }
 _BY_PREFIX = {"Blob-v0": "default", "ALE/": "atari", "Vizdoom": "doom"}
 
