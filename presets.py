@@ -105,7 +105,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "LunarLander-v3": {**_GENERIC, "n_step": 3, "batch_size": 64, "learn_every": 1, "evaluate_every": 10_000},
     "FrozenLake-v1": {**_GENERIC, "env_args": {"is_slippery": False}, "steps": 20_000, "epsilon_steps": 8_000},
     "Taxi-v4": {**_GENERIC},
-    # The cliff's -100 is clipped, or it would drown the differences of 1 between good moves. It has no limit of its own.
+    # The cliff's -100 is clipped, or it would drown the differences of 1 between good moves. It has no limit of steps.
     "CliffWalking-v1": {
         **_GENERIC,
         "max_episode_steps": 200,
