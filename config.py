@@ -136,7 +136,9 @@ class Config:
             InputError: as the constructor.
         """
         preset = settings.setdefault("preset", preset_of(settings.get("env", cls.env)))
-        return cls(**{**PRESETS.get(preset, {}), **settings})
+        given = PRESETS.get(preset, {})
+        env_args = {**given.get("env_args", {}), **settings.get("env_args", {})}
+        return cls(**{**given, **settings, "env_args": env_args})
 
     def hparams(self) -> dict[str, bool | int | float | str]:
         """The settings as TensorBoard's HParams takes them: anything but numbers and booleans as text."""
@@ -169,7 +171,10 @@ def _check(flag: str, value: Any, type_name: str, bounds: Any) -> None:
 
 def parse_config(arguments: Sequence[str] | None = None) -> Config:
     """Read the command line of `train.py`; a mistake ends the program with one line and exit code 2."""
-    parser = make_parser("Train a deep Q-network on a Gymnasium environment with discrete actions.")
+    parser = make_parser(
+        "Train a deep Q-network on a Gymnasium environment with discrete actions. The defaults are Blob's; other "
+        "environments' are in presets.py."
+    )
     for setting in fields(Config):
         default = setting.default if setting.name != "env_args" else "none"
         kind = str(setting.type).removesuffix(" | None")

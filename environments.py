@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,12 @@ def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
         InputError: there is none of that name, it does not take these arguments, or a package it needs is missing.
     """
     name = config.env
-    if "max_episode_steps" in config.env_args:
-        raise InputError("--env-args takes no max_episode_steps, it has a flag of its own: --max-episode-steps")
+    for option, instead in (
+        ("max_episode_steps", "train.py's --max-episode-steps"),
+        ("render_mode", "play.py's --render"),
+    ):
+        if option in config.env_args:
+            raise InputError(f"--env-args takes no {option}: use {instead}")
     arguments = f" with {config.env_args}" if config.env_args else ""
     shown = {} if render_mode is None else {"render_mode": render_mode}
     try:
@@ -78,8 +83,9 @@ def _find_spec(name: str) -> tuple[EnvSpec, dict[str, Any]]:
     """Of `ID`, `module:ID` or `module:ClassName`: the specification, and the arguments that `PACKAGES` adds."""
     module_name, _, name = name.rpartition(":")
     module = _import(module_name) if module_name else None
-    if callable(entry_point := getattr(module, name, None)):
-        return EnvSpec(name, entry_point), {}
+    found = getattr(module, name, None)
+    if isinstance(found, type) and issubclass(found, gym.Env):  # nothing else is called: a model file may name it
+        return EnvSpec(name, found), {}  # type: ignore[arg-type]
     for prefix, (package, options) in PACKAGES.items():
         if name.startswith(prefix):
             _import(package)
@@ -120,6 +126,11 @@ def _preprocess(env: gym.Env, env_id: str) -> gym.Env:
     return env
 
 
+def has_own_lanes(config: Config) -> bool:
+    """Whether the environment's own vector version is used, which steps thousands of lanes as cheaply as one."""
+    return config.env == "Blob-v0" and config.frame_stack == 1
+
+
 def make_vector_env(config: Config, lanes: int) -> VectorEnv:
     """Make `lanes` environments stepped side by side, with SAME_STEP autoreset: every step of every lane is a
     transition, none is spent on resetting.
@@ -127,7 +138,7 @@ def make_vector_env(config: Config, lanes: int) -> VectorEnv:
     Raises:
         InputError: as `make_env`.
     """
-    if config.env == "Blob-v0" and config.frame_stack == 1:
+    if has_own_lanes(config):
         make_env(config).close()  # for its checks
         limit: dict[str, Any] = {"max_episode_steps": config.max_episode_steps} if config.max_episode_steps else {}
         return gym.make_vec("Blob-v0", num_envs=lanes, **limit, **config.env_args)
@@ -140,7 +151,9 @@ def published_symmetries(env: gym.Env | VectorEnv) -> Sequence[Symmetry]:
     single = env.envs[0] if isinstance(env, gym.vector.SyncVectorEnv) else env
     if isinstance(single, gym.Env) and single.observation_space != single.unwrapped.observation_space:
         return ()
-    return getattr(single.unwrapped, "symmetries", ())
+    symmetries = getattr(single.unwrapped, "symmetries", ())
+    is_ours = isinstance(symmetries, Sequence) and all(isinstance(symmetry, Symmetry) for symmetry in symmetries)
+    return symmetries if is_ours else ()  # somebody else's attribute may mean anything
 
 
 def final_observations(next_observations: Any, infos: dict[str, Any]) -> Any:
@@ -165,19 +178,30 @@ def check_env(config: Config) -> None:
         InputError: it cannot; the message says why.
     """
     env = make_env(config)
-    if not isinstance(env.action_space, Discrete):
-        raise InputError(
-            f"--env {config.env} has the action space {env.action_space}: deep Q-learning needs a Discrete one"
-        )
-    example_observation(env.observation_space)  # for its checks
-    _check_interface(env.unwrapped, config.env)
-    _check_episode(env, config)
-    env.close()
+    try:
+        if not isinstance(env.action_space, Discrete):
+            raise InputError(
+                f"--env {config.env} has the action space {env.action_space}: deep Q-learning needs a Discrete one"
+            )
+        example_observation(env.observation_space)  # for its checks
+        _check_interface(env.unwrapped, config.env)
+        _check_episode(env, config)
+        env.close()
+    except InputError:
+        raise
+    except Exception as error:  # somebody else's code may raise anything
+        raise InputError(f"--env {config.env} fails: {type(error).__name__}: {error}") from error
     limit = time_limit(env)
     if config.episodes * limit < config.learn_start:
         raise InputError(
             f"--learn-start {config.learn_start} is more than the {config.episodes * limit} steps that --episodes "
             f"{config.episodes} can take, so it would never learn: lower it or play more episodes"
+        )
+    if limit == LONGEST_EPISODE and not config.env.rpartition(":")[2].startswith(tuple(PACKAGES)):
+        print(
+            f"warning: {config.env} has no limit of steps: greedy play that never ends is cut after {limit:,}; "
+            "--max-episode-steps cuts it sooner",
+            file=sys.stderr,
         )
 
 
@@ -218,28 +242,44 @@ class _OnlyLegal(gym.Wrapper, RecordConstructorArgs):
 
 
 def _check_episode(env: gym.Env, config: Config) -> None:
-    """Play at random to an episode's end: there is one, and all rewards and masks on the way are as they should be."""
+    """Play at random to an episode's end: there is one, and all observations, rewards and masks on the way are as they
+    should be."""
     generator = np.random.default_rng(0)
     n_actions, first_action = int(env.action_space.n), int(env.action_space.start)  # type: ignore[attr-defined]
-    _, info = env.reset(seed=0)
+    observation, info = env.reset(seed=0)
+    ended = False
     for _ in range(min(time_limit(env), LONGEST_SEARCH)):
-        mask = np.asarray(info.get("action_mask", np.ones(n_actions)))
-        if mask.shape != (n_actions,):
-            raise InputError(
-                f"--env {config.env} gives an action_mask of shape {mask.shape}, for {n_actions} actions it must be "
-                f"({n_actions},)"
-            )
-        legal = np.flatnonzero(mask) if mask.any() else np.arange(n_actions)
-        _, reward, terminated, truncated, info = env.step(first_action + int(generator.choice(legal)))
-        if not math.isfinite(reward):
-            raise InputError(f"--env {config.env} gave the reward {reward}: rewards must be finite numbers")
-        if terminated or truncated:
+        mask = info.get("action_mask", np.ones(n_actions, bool))
+        _check_step(env, config.env, observation, mask)
+        if ended:
             return
-    if time_limit(env) == LONGEST_EPISODE and config.max_episode_steps is None:
+        legal = np.flatnonzero(mask) if mask.any() else np.arange(n_actions)
+        observation, reward, terminated, truncated, info = env.step(first_action + int(generator.choice(legal)))
+        if not (isinstance(reward, Real | np.generic) and math.isfinite(reward)):
+            raise InputError(f"--env {config.env} gave the reward {reward!r}: rewards must be finite numbers")
+        ended = terminated or truncated
+    if time_limit(env) == LONGEST_EPISODE and not ended:
         raise InputError(
             f"--env {config.env} did not end in {LONGEST_SEARCH:,} random steps and has no limit of its own: set "
             "--max-episode-steps"
         )
+
+
+def _check_step(env: gym.Env, name: str, observation: Any, mask: Any) -> None:
+    n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
+    if not isinstance(mask, np.ndarray) or mask.shape != (n_actions,):
+        raise InputError(
+            f"--env {name} gives the action_mask {mask!r}, it must be a NumPy array of shape ({n_actions},)"
+        )
+    if not env.observation_space.contains(observation):
+        raise InputError(
+            f"--env {name} gave an observation outside of its space {env.observation_space}: {observation!r}"
+        )
+    # Raises unless the structure is the space's: a list may pass for a tuple there.
+    optree.tree_map_(lambda *_: None, example_observation(env.observation_space), observation)
+    arrays = [np.asarray(array) for array in optree.tree_leaves(observation)]
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise InputError(f"--env {name} gave an observation that is not finite: {observation!r}")
 
 
 def time_limit(env: gym.Env) -> int:

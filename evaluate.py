@@ -11,10 +11,10 @@ import optree
 from gymnasium.vector import VectorEnv
 
 from config import Config
-from environments import make_vector_env
+from environments import has_own_lanes, make_vector_env
 from masks import action_masks, best_actions
 from model_file import load_q_values, make_saved_env, read_saved_agent
-from startup import at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
+from startup import at_least, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
 from symmetry import QValues
 
 # Training judges every run from the same starts, far from those that this script takes by default.
@@ -61,7 +61,7 @@ class Episodes:
 
 def make_evaluation_envs(config: Config, episodes: int) -> VectorEnv:
     """The lanes to play these many episodes in: Blob's are cheap enough to give every episode a lane of its own."""
-    lanes = min(episodes, 10_000 if config.env == "Blob-v0" else 32)
+    lanes = min(episodes, 10_000 if has_own_lanes(config) else 32)
     return make_vector_env(config, lanes)
 
 
@@ -113,7 +113,7 @@ def play_greedily(
 
 def main() -> None:
     """The command line."""
-    end_quietly_on_ctrl_c()
+    end_quietly()
     parser = make_parser("Play a saved model greedily over many seeded episodes and print its scores.")
     parser.add_argument("model", type=Path, help="a .model file")
     parser.add_argument(
@@ -134,7 +134,7 @@ def main() -> None:
             return
         q_values = load_q_values(arguments.model, env, saved)
         config = saved.config
-        count = arguments.episodes or (10_000 if config.env == "Blob-v0" else 100)
+        count = arguments.episodes or (10_000 if has_own_lanes(config) else 100)
         envs = make_evaluation_envs(config, count)
     episodes = play_greedily(envs, q_values, count, arguments.seed, config.discount, config.reward_clip)
     env.close()

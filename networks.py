@@ -62,7 +62,7 @@ def _from_file(network: str, observation_space: gym.Space, n_actions: int) -> ke
     """The model that a user's `function(observation_space, n_actions)` returns, checked at input and output."""
     path, _, function = network.rpartition(":")
     if not Path(path).is_file():
-        raise InputError(f"--network {network}: there is no file {path}")
+        raise InputError(f"--network {network}: there is no file {path} in {Path.cwd()}")
     try:
         model = runpy.run_path(path)[function](observation_space, n_actions)
     except Exception as error:  # a user's code may raise anything
@@ -88,8 +88,9 @@ def _branches(space: gym.Space, network: str, stack: int, name: str = "") -> tup
     """The inputs for observations of a space, in their structure, and the features (batch, n) of every array in it."""
     if isinstance(space, Dict | Tuple):
         named = dict(space.items() if isinstance(space, Dict) else enumerate(space))
-        # Keras wants the inputs of a dict named as their keys.
-        parts = {key: _branches(part, network, stack, f"{name}_{key}".lstrip("_")) for key, part in named.items()}
+        # Keras wants the inputs of a dict named as their keys, and no slash in a name.
+        names = {key: f"{name}.{key}".lstrip(".").replace("/", "|") for key in named}
+        parts = {key: _branches(part, network, stack, names[key]) for key, part in named.items()}
         inputs = {key: part[0] for key, part in parts.items()}
         structure = inputs if isinstance(space, Dict) else tuple(inputs.values())
         return structure, [branch for part in parts.values() for branch in part[1]]
@@ -116,7 +117,7 @@ def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: 
         return _dense(_one_hot(inputs, space), 256)
     numbers = ops.cast(inputs, "float32")
     if isinstance(space, Box) and space.dtype == np.uint8:
-        numbers = layers.Rescaling(1 / float(space.high.max()))(inputs)
+        numbers = layers.Rescaling(1 / max(1.0, float(space.high.max())))(inputs)
     if not is_image:
         return _dense(layers.Flatten()(numbers), 256, normalized=True)
     pixels = _channels_last(numbers, stack)
@@ -230,8 +231,8 @@ def _scaled_views(lines: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 def _tutorial(pixels: keras.KerasTensor) -> keras.KerasTensor:
     """The tutorial's two 256-filter convolutions; 614,281 parameters with nine actions on 10x10 images."""
-    if min(pixels.shape[1:3]) < 8:
-        raise InputError(f"--network tutorial needs images of at least 8x8, these are {pixels.shape[1:3]}")
+    if min(pixels.shape[1:3]) < 10:
+        raise InputError(f"--network tutorial needs images of at least 10x10, these are {pixels.shape[1:3]}")
     features = pixels
     for _ in range(2):
         features = layers.Conv2D(256, 3, activation="relu")(features)

@@ -21,6 +21,8 @@ def example_observation(space: gym.Space) -> Observations:
     Raises:
         InputError: no network fits the observations.
     """
+    if isinstance(space, Dict | Tuple) and not len(space.spaces):
+        raise InputError(f"there is no network for observations of {space}: it is empty")
     if isinstance(space, Dict):
         return {name: example_observation(part) for name, part in space.items()}
     if isinstance(space, Tuple):
@@ -31,6 +33,11 @@ def example_observation(space: gym.Space) -> Observations:
             "Tuple of those have one"
         )
     shape = space.shape or ()
+    if 0 in shape:
+        raise InputError(f"there is no network for observations of {space}: they hold no numbers")
     if isinstance(space, MultiBinary) or space.dtype in (np.uint8, bool):
         return np.zeros(shape, np.uint8)
-    return np.zeros(shape, np.float32 if np.issubdtype(space.dtype, np.floating) else np.int32)
+    whole = np.issubdtype(space.dtype, np.integer)
+    if whole and isinstance(space, Box):  # wider ones would wrap around
+        whole = space.low.min() >= np.iinfo(np.int32).min and space.high.max() <= np.iinfo(np.int32).max
+    return np.zeros(shape, np.int32 if whole else np.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from startup import (
     InputError,
     at_least,
     check_writable,
-    end_quietly_on_ctrl_c,
+    end_quietly,
     exit_on_bad_input,
     import_tensorflow,
     make_parser,
@@ -129,9 +128,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     """The command line."""
-    end_quietly_on_ctrl_c()
-    if hasattr(signal, "SIGPIPE"):  # Windows has none
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # to read only the beginning, as `| head` does, is no mistake
+    end_quietly()
     arguments = parse_arguments()
     with exit_on_bad_input():
         mode = "rgb_array" if arguments.record else arguments.render or ("human" if can_open_window() else "ansi")

@@ -7,6 +7,7 @@ from typing import Any
 # For environments that nobody tuned anything for; what those below build on.
 _GENERIC: dict[str, Any] = {
     "steps": 100_000,
+    "episodes": 10**9,  # the steps alone limit a run
     "lanes": 8,
     "aggregate_every": 10,
     "evaluate_every": 5_000,

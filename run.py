@@ -195,7 +195,7 @@ class Run:
         self._ending = True
         if episodes:
             self.end_window(episodes, updates)
-        if self._clock > self._evaluated and not self.interrupted:  # a callback stopped the run between evaluations
+        if self._clock > self._evaluated and not self.interrupted:
             self._evaluate()
         if self._rewards:
             self.last = self._save("last", self._rewards)
@@ -216,7 +216,7 @@ class Run:
             f"{self.episode:,} episodes, {agent.steps:,} steps, {agent.updates:,} updates in {minutes} min {seconds} s"
             + (" (interrupted)" if self.interrupted else "")
         ]
-        if not self.episode:
+        if not (self.best or self.last):
             lines.append("no episode ended, so there is no model: raise --steps")
         if not agent.updates:
             lines.append(

@@ -34,6 +34,13 @@ def end_quietly_on_ctrl_c() -> None:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
 
 
+def end_quietly() -> None:
+    """For scripts that only print: as `end_quietly_on_ctrl_c`, and also when nobody reads on, as in `| head`."""
+    end_quietly_on_ctrl_c()
+    if hasattr(signal, "SIGPIPE"):  # Windows has none
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
 def make_parser(description: str) -> argparse.ArgumentParser:
     """An argument parser in the manner of all scripts here: no abbreviated flags, one line for a mistake."""
     return _Parser(description=description, allow_abbrev=False)

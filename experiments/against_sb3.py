@@ -40,7 +40,7 @@ class Peer:
             gamma=config.discount,
             train_freq=1,
             gradient_steps=config.lanes // config.learn_every,
-            target_update_interval=config.target_every,
+            target_update_interval=config.target_every * config.learn_every,  # it counts steps
             max_grad_norm=config.gradient_clip,
             exploration_initial_eps=0.0,
             exploration_final_eps=0.0,

@@ -29,7 +29,8 @@ class Odd(gym.Env):
 
     def __init__(self, wrong: str = "nothing", render_mode: str | None = None) -> None:
         self.wrong = wrong
-        self.observation_space: gym.Space = Text(5) if wrong == "space" else Box(-1, 1, (2,), np.float32)
+        bound = np.inf if wrong == "infinite" else 1
+        self.observation_space: gym.Space = Text(5) if wrong == "space" else Box(-bound, bound, (2,), np.float32)
         self.action_space: gym.Space = Box(-1, 1) if wrong == "action" else Discrete(3)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
@@ -39,11 +40,15 @@ class Odd(gym.Env):
 
     def step(self, action: int) -> tuple[Any, float, bool, bool, dict]:
         self.steps += 1
-        reward = np.inf if self.wrong == "reward" and self.steps == 7 else 1.0
-        return self._observe(), reward, self.steps == 10 and self.wrong != "end", False, {}
+        if self.wrong == "raise" and self.steps == 9:
+            raise RuntimeError("out of order")
+        reward: Any = {"reward": np.inf, "no reward": None}.get(self.wrong, 1.0) if self.steps == 7 else 1.0
+        info = {"action_mask": [1, 1, 1]} if self.wrong == "last mask" and self.steps == 10 else {}
+        return self._observe(), reward, self.steps == 10 and self.wrong != "end", False, info
 
     def _observe(self) -> np.ndarray:
-        return self.np_random.random(3 if self.wrong == "shape" else 2).astype(np.float32)
+        late = {"late": 2.0, "infinite": np.inf}.get(self.wrong, 0.0) if self.steps == 9 else 0.0
+        return self.np_random.random(3 if self.wrong == "shape" else 2).astype(np.float32) + np.float32(late)
 
 
 @pytest.fixture(autouse=True)
@@ -53,8 +58,10 @@ def odd() -> None:
 
 
 def test_a_sound_one_passes_and_warnings_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    check_env(Config.from_preset(env="Odd-v0"))
+    check_env(Config.from_preset(env="Odd-v0", max_episode_steps=100))
     assert capsys.readouterr().err == ""
+    check_env(Config.from_preset(env="Odd-v0"))
+    assert "Odd-v0 has no limit of steps: greedy play that never ends is cut after 27,000" in capsys.readouterr().err
     check_env(Config.from_preset(env="CartPole-v1"))
     first, _ = capsys.readouterr().err.splitlines()
     assert first == (
@@ -68,8 +75,13 @@ def test_a_sound_one_passes_and_warnings_are_shown(capsys: pytest.CaptureFixture
         ("action", r"has the action space Box.*: deep Q-learning needs a Discrete one"),
         ("space", r"no network for observations of Text"),
         ("shape", r"is not a sound Gymnasium environment: AssertionError: "),
-        ("mask", r"gives an action_mask of shape \(2,\), for 3 actions it must be \(3,\)"),
+        ("mask", r"gives the action_mask array\(\[1, 1\].*, it must be a NumPy array of shape \(3,\)"),
+        ("last mask", r"gives the action_mask \[1, 1, 1\], it must be a NumPy array of shape \(3,\)"),
         ("reward", r"gave the reward inf: rewards must be finite numbers"),
+        ("no reward", r"gave the reward None: rewards must be finite numbers"),
+        ("late", r"gave an observation outside of its space Box.*: array\(\[2"),
+        ("infinite", r"gave an observation that is not finite: array\(\[inf"),
+        ("raise", r"--env Odd-v0 fails: RuntimeError: out of order"),
         ("end", r"did not end in 10,000 random steps and has no limit of its own: set --max-episode-steps"),
     ],
 )
@@ -213,3 +225,23 @@ def test_no_step_is_spent_on_resetting(make: Callable[[], Config]) -> None:
             counted += 1
         lengths = [0 if end else length + 1 for length, end in zip(lengths, terminated | truncated, strict=True)]
     assert counted >= 18
+
+
+def test_options_add_to_the_presets_own() -> None:
+    config = Config.from_preset(env="FrozenLake-v1", env_args={"map_name": "8x8"})
+    assert config.env_args == {"is_slippery": False, "map_name": "8x8"}
+    for option in ("max_episode_steps", "render_mode"):
+        with pytest.raises(InputError, match=f"--env-args takes no {option}: use "):
+            make_env(Config(env_args={option: 5}))
+
+
+def test_only_environments_are_called() -> None:
+    """A model file names an environment, which must not be a way to call anything else."""
+    with pytest.raises(InputError, match="cannot make the environment 'os:getcwd'"):
+        make_env(Config.from_preset(env="os:getcwd"))
+
+
+def test_somebody_elses_symmetries_are_left_alone() -> None:
+    env = make_env(Config.from_preset(env="Odd-v0"))
+    env.unwrapped.symmetries = 4  # type: ignore[attr-defined]
+    assert published_symmetries(env) == ()

@@ -50,8 +50,8 @@ def test_network_is_picked_by_the_space(space: gym.Space, layer: str) -> None:
 def test_refusals() -> None:
     with pytest.raises(InputError, match="--network tutorial needs images, "):
         build_q_network(gym.spaces.Discrete(4), 2, "tutorial")
-    with pytest.raises(InputError, match="--network tutorial needs images of at least 8x8"):
-        build_q_network(gym.spaces.Box(0, 255, (7, 10, 3), np.uint8), 2, "tutorial")
+    with pytest.raises(InputError, match="--network tutorial needs images of at least 10x10"):
+        build_q_network(gym.spaces.Box(0, 255, (9, 10, 3), np.uint8), 2, "tutorial")
     with pytest.raises(InputError, match="may have 3 dimensions at most"):
         build_q_network(gym.spaces.Box(0, 255, (2, 9, 9, 3), np.uint8), 2)
     with pytest.raises(InputError, match="too narrow"):
@@ -94,6 +94,14 @@ def test_every_part_of_a_dict_is_seen() -> None:
     ]
     for observation in changed:
         assert np.abs(model(observation).numpy() - values).max() > 1e-4
+
+
+def test_names_that_keras_would_not_take() -> None:
+    part = gym.spaces.Box(0, 0, (3,), np.uint8)  # nothing to scale by, either
+    space = gym.spaces.Dict({"a/b": part, "x": gym.spaces.Dict(y=part), "x_y": part})
+    ones = np.ones((1, 3), np.uint8)
+    with pytest.warns(UserWarning, match="all keys in the dict must match"):
+        assert build_q_network(space, 2)({"a/b": ones, "x": {"y": ones}, "x_y": ones}).shape == (1, 2)
 
 
 OWN_NETWORK = """

@@ -41,6 +41,16 @@ def test_the_structure_is_the_spaces() -> None:
     assert [leaf.shape for leaf in optree.tree_leaves(example)] == [(4,), (), (2,)]
 
 
+def test_numbers_too_large_for_32_bits_do_not_wrap() -> None:
+    assert example_observation(Box(0, 2**40, (2,), np.int64)).dtype == np.float32
+
+
+@pytest.mark.parametrize("space", [Box(0, 1, (0,), np.float32), Tuple([]), Dict()], ids=str)
+def test_what_holds_nothing_is_refused(space: gym.Space) -> None:
+    with pytest.raises(InputError, match=r"there is no network for observations of .*: (they hold no|it is empty)"):
+        example_observation(space)
+
+
 def test_what_has_no_network_is_named() -> None:
     with pytest.raises(InputError, match=r"no network for observations of Text"):
         example_observation(Dict(a=Discrete(2), b=Text(5)))
