@@ -83,8 +83,6 @@ FAULTS = [
         ("target network not used", "self.target(next_observations)", "self.online(next_observations)"),
         ("double DQN picks with the target network", "self.online(next_observations) if", "values if"),
         ("an illegal action bootstrapped", "tf.where(masks, choosing, choosing.dtype.min)", "choosing"),
-        ("an illegal action taken greedily", "best_actions(values, masks[greedy])", "best_actions(values, True)"),
-        ("an illegal action taken at random", "random(masks.shape), masks)", "random(masks.shape), True)"),
         ("masks not seen from the batch's view", "batch.next_masks[:, np.argsort(view.actions)]", "batch.next_masks"),
         ("Huber loss squares every error", "tf.where(size <= delta,", "tf.where(size >= 0,"),
         (
@@ -120,6 +118,12 @@ FAULTS = [
         ("a large board's sides mixed up", "[:, None] - np.arange(n)  # [j, i]", " - np.arange(n)[:, None]  # [j, i]"),
     ),
     *_faults(
+        "agent.py",
+        "tests/test_masks.py",
+        ("an illegal action taken greedily", "best_actions(values, masks[greedy])", "best_actions(values, True)"),
+        ("an illegal action taken at random", "random(masks.shape), masks)", "random(masks.shape), True)"),
+    ),
+    *_faults(
         "masks.py",
         "tests/test_masks.py",
         ("the reset's mask stored at an episode's end", 'if "final_info" in infos:', "if False:"),
@@ -131,7 +135,7 @@ FAULTS = [
         ("steps spent on resetting", "=AutoresetMode.SAME_STEP", "=AutoresetMode.NEXT_STEP"),
         ("lives end Atari's episodes", "terminal_on_life_loss=False", "terminal_on_life_loss=True"),
         ("steps counted in frames", '"max_episode_steps": -1', '"max_episode_steps": None'),
-        ("rewards not checked", "if not math.isfinite(reward):", "if False:"),
+        ("rewards not checked", "and math.isfinite(reward)):", "and True):"),
     ),
     *_faults(
         "symmetry.py",

@@ -99,6 +99,9 @@ def test_an_episode_that_nobody_limits_is_cut_some_day() -> None:
     env.reset(seed=0)
     ends = [env.step(0)[2:4] for _ in range(25)]
     assert ends == [(False, False)] * 24 + [(False, True)]
+    longer = make_env(Config.from_preset(env="MountainCar-v0", max_episode_steps=250))  # its own limit is 200
+    longer.reset(seed=0)
+    assert [longer.step(1)[3] for _ in range(250)] == [False] * 249 + [True]
     assert time_limit(make_env(Config.from_preset(env="CartPole-v1"))) == 500
     assert time_limit(make_env(Config.from_preset(env="CartPole-v1", max_episode_steps=7))) == 7
 
