@@ -7,7 +7,7 @@ import csv
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,13 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
     return curve, dict(zip(RESULTS, (variant, seed, *counts, *outcomes), strict=True))
 
 
+def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a new process: what it holds is given back, and no run slows the next."""
+    spawn = multiprocessing.get_context("spawn")  # a fork would share TensorFlow's threads
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(function, *arguments).result()
+
+
 def train_all(variants: Sequence[str], seeds: int, episodes: int, out: Path) -> None:
     """Train every variant with every seed, each run in a process of its own, one after the other, and write the CSV
     files as they come. Runs that are in the files already are not done again.
@@ -103,15 +110,13 @@ def train_all(variants: Sequence[str], seeds: int, episodes: int, out: Path) -> 
         raise InputError('--variants "tutorial preset" needs the default too, whose time it is given')
     curves, results = out / "ablation_curves.csv", out / "ablation.csv"
     done = {(row["variant"], int(row["seed"])) for row in read(results)} if results.exists() else set()
-    spawn = multiprocessing.get_context("spawn")  # a fork would share TensorFlow's threads
     for seed in range(1, seeds + 1):
         for variant in sorted(variants, key=list(VARIANTS).index):  # the default first
             if (variant, seed) in done:
                 print(f"{variant}, seed {seed}: is in {results} already", flush=True)
                 continue
             limit = default_seconds(results, seed) if variant == "tutorial preset" else None
-            with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-                curve, result = pool.submit(train_once, variant, seed, episodes, limit).result()
+            curve, result = in_own_process(train_once, variant, seed, episodes, limit)
             append(curves, CURVES, curve)
             append(results, RESULTS, [result])
             print(f"{variant}, seed {seed}: mean {result['mean']:.4f} after {result['seconds']:.0f} s", flush=True)

@@ -3,11 +3,9 @@ episodes: `python -m experiments.environments_table`"""
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import numpy as np
 
 from config import Config
 from environments import make_env, make_vector_env
-from experiments.ablation import Row, append, read
+from experiments.ablation import Row, append, in_own_process, read
 from startup import at_least, check_writable, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
 
 # What is to be reached. The best published DQN, of Stable-Baselines3's zoo, scores 500, -76.6, -100.8 and 154.4; the
@@ -84,14 +82,12 @@ def train_all(envs: Sequence[str], seeds: int, results: Path) -> None:
     """Train in every environment with every seed, each run in a process of its own, one after the other, and write the
     rows as they come. Runs that are in the file already are not done again."""
     done = {(row["env"], int(row["seed"])) for row in read(results)} if results.exists() else set()
-    spawn = multiprocessing.get_context("spawn")  # a fork would share TensorFlow's threads
     for env in envs:
         for seed in range(FIRST_SEED, FIRST_SEED + seeds):
             if (env, seed) in done:
                 print(f"{env}, seed {seed}: is in {results} already", flush=True)
                 continue
-            with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-                row = pool.submit(train_once, env, seed).result()
+            row = in_own_process(train_once, env, seed)
             append(results, COLUMNS, [row])
             print(f"{env}, seed {seed}: {row['mean']:.2f} +- {row['std']:.2f}, {row['seconds']:.0f} s", flush=True)
 

@@ -175,7 +175,7 @@ def test_the_table_of_environments_goes_on_where_it_was_broken_off(
         return dict(zip(COLUMNS, (env, seed, 1000, 10.0 * (seed - 100), 1.5, 0.0, 1.0, 2.0, 3.0), strict=True))
 
     monkeypatch.setattr(environments_table, "train_once", pretend)
-    monkeypatch.setattr(environments_table, "ProcessPoolExecutor", HerePool)
+    monkeypatch.setattr(ablation, "ProcessPoolExecutor", HerePool)
     results = tmp_path / "environments.csv"
     with pytest.raises(KeyboardInterrupt):
         environments_table.train_all(["Taxi-v4"], 2, results)
