@@ -260,6 +260,20 @@ def test_ctrl_c_saves_and_flushes(small_config: MakeConfig) -> None:
     assert "(interrupted)" in run.summary()
 
 
+def test_a_reward_that_is_not_finite_stops_the_run(small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = BlobVectorEnv.step
+
+    def spoilt(self: BlobVectorEnv, actions: np.ndarray) -> tuple:
+        observations, rewards, *rest = step(self, actions)
+        return observations, rewards * np.nan, *rest
+
+    monkeypatch.setattr(BlobVectorEnv, "step", spoilt)
+    config = small_config()
+    with pytest.raises(InputError, match="Blob-v0 gave a reward that is no finite number"):
+        train(config)
+    assert not list(Path(config.models_dir).iterdir())
+
+
 def test_nan_loss_stops_and_keeps_the_good_model(small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     class Spoil(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
