@@ -116,8 +116,8 @@ def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: 
     if isinstance(space, Discrete | MultiDiscrete):
         return _dense(_one_hot(inputs, space), 256)
     numbers = ops.cast(inputs, "float32")
-    if isinstance(space, Box) and space.dtype == np.uint8:
-        numbers = layers.Rescaling(1 / max(1.0, float(space.high.max())))(inputs)
+    if isinstance(space, Box):
+        numbers = layers.Rescaling(_scale(space))(inputs)
     if not is_image:
         return _dense(layers.Flatten()(numbers), 256, normalized=True)
     pixels = _channels_last(numbers, stack)
@@ -127,6 +127,15 @@ def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: 
         return _nature(pixels)
     board = layers.Flatten()(pixels) if network == "dense" else _grid(pixels)
     return _dense(board, 256, n_layers=3)
+
+
+def _scale(space: Box) -> Any:
+    """The factors that bring pixels to [0, 1], and stretch numbers that always stay below 1 in size until they reach
+    it: beside larger ones they would be lost (MountainCar's velocity is at most 0.07)."""
+    if space.dtype == np.uint8:
+        return 1 / max(1.0, float(space.high.max()))
+    largest = np.maximum(np.abs(space.low.astype(float)), np.abs(space.high.astype(float)))
+    return (1 / np.where((largest > 0) & (largest < 1), largest, 1)).tolist()
 
 
 def _channels_last(images: keras.KerasTensor, stack: int) -> keras.KerasTensor:

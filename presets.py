@@ -67,7 +67,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "generic": _GENERIC,
     # Rewards are clipped as in Mnih et al. 2015, so that one learning rate suits all games.
-    "atari": {**_SCREENS, "steps": 1_000_000, "reward_clip": 1.0},
+    "atari": {
+        **_SCREENS,
+        "steps": 1_000_000,
+        "evaluate_every": 25_000,
+        "learning_rate": 2.5e-4,
+        "reward_clip": 1.0,
+        "n_step": 3,
+        "epsilon_steps": 50_000,
+        "epsilon_min": 0.02,
+    },
     "doom": {
         **_SCREENS,
         "steps": 50_000,
@@ -81,8 +90,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "CartPole-v1": {
         **_GENERIC,
         "steps": 50_000,
+        "evaluate_episodes": 100,
         "n_step": 5,
-        "learn_every": 2,
+        "batch_size": 64,
+        "learn_every": 1,
         "target_every": 100,
         "epsilon_steps": 8_000,
         "epsilon_min": 0.04,
@@ -99,14 +110,25 @@ PRESETS: dict[str, dict[str, Any]] = {
     "MountainCar-v0": {
         **_GENERIC,
         "steps": 120_000,
+        "evaluate_episodes": 200,
         "n_step": 5,
-        "learning_rate": 2e-3,
-        "learn_every": 2,
-        "epsilon_steps": 30_000,
+        "batch_size": 64,
+        "learn_every": 1,
+        "epsilon_steps": 40_000,
+        "epsilon_min": 0.02,
     },
-    "LunarLander-v3": {**_GENERIC, "n_step": 3, "batch_size": 64, "learn_every": 1, "evaluate_every": 10_000},
+    "LunarLander-v3": {**_GENERIC, "evaluate_episodes": 100, "n_step": 5, "learn_every": 1},
     "FrozenLake-v1": {**_GENERIC, "env_args": {"is_slippery": False}, "steps": 20_000, "epsilon_steps": 8_000},
-    "Taxi-v4": {**_GENERIC},
+    # Much is explored to the end, so that every state is seen often enough to be played as well as can be.
+    "Taxi-v4": {
+        **_GENERIC,
+        "evaluate_every": 10_000,
+        "evaluate_episodes": 500,
+        "discount": 0.95,
+        "batch_size": 64,
+        "learn_every": 1,
+        "epsilon_min": 0.3,
+    },
     # The cliff's -100 is clipped, or it would drown the differences of 1 between good moves. It has no limit of steps.
     "CliffWalking-v1": {
         **_GENERIC,

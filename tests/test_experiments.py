@@ -172,7 +172,7 @@ def test_the_table_of_environments_goes_on_where_it_was_broken_off(
         asked.append((env, seed))
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return dict(zip(COLUMNS, (env, seed, 1000, 10.0 * (seed - 100), 1.5, 0.0, 1.0, 2.0, 3.0), strict=True))
+        return dict(zip(COLUMNS, (env, seed, 1000, 10.0 * (seed - 200), 1.5, 0.0, 1.0, 2.0, 3.0), strict=True))
 
     monkeypatch.setattr(environments_table, "train_once", pretend)
     monkeypatch.setattr(ablation, "ProcessPoolExecutor", HerePool)
@@ -180,6 +180,6 @@ def test_the_table_of_environments_goes_on_where_it_was_broken_off(
     with pytest.raises(KeyboardInterrupt):
         environments_table.train_all(["Taxi-v4"], 2, results)
     environments_table.train_all(["Taxi-v4"], 2, results)
-    assert asked == [("Taxi-v4", 101), ("Taxi-v4", 102), ("Taxi-v4", 102)]
+    assert asked == [("Taxi-v4", 201), ("Taxi-v4", 202), ("Taxi-v4", 202)]
     (row,) = environments_table.markdown_table(read(results)).splitlines()[2:]
     assert row == "| Taxi-v4 | 1,000 | 1.50, 1.50 | 1.50 | the optimum (3.00) | 15 |"

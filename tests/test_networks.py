@@ -47,6 +47,14 @@ def test_network_is_picked_by_the_space(space: gym.Space, layer: str) -> None:
     assert model(observations).shape == (3, 5)
 
 
+def test_numbers_that_stay_small_are_stretched() -> None:
+    # The bounds of MountainCar's position and velocity, one above 1 in size and one below, and one that is open.
+    space = gym.spaces.Box(np.array([-1.2, -0.07, -np.inf]), np.array([0.6, 0.05, np.inf]), dtype=np.float64)
+    model = build_q_network(space, 2)
+    stretched = keras.Model(model.input, model.get_layer(index=1).output)
+    np.testing.assert_allclose(stretched(np.array([[0.5, 0.035, 3.0]], np.float32)), [[0.5, 0.5, 3.0]], rtol=1e-6)
+
+
 def test_refusals() -> None:
     with pytest.raises(InputError, match="--network tutorial needs images, "):
         build_q_network(gym.spaces.Discrete(4), 2, "tutorial")
