@@ -87,16 +87,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learn_start": 1_000,
         "epsilon_steps": 12_000,
     },
+    # Much is explored to the end, so that it learns to recover from anywhere.
     "CartPole-v1": {
         **_GENERIC,
         "steps": 50_000,
         "evaluate_episodes": 100,
-        "n_step": 5,
+        "n_step": 3,
         "batch_size": 64,
         "learn_every": 1,
         "target_every": 100,
         "epsilon_steps": 8_000,
-        "epsilon_min": 0.04,
+        "epsilon_min": 0.2,
     },
     "Acrobot-v1": {
         **_GENERIC,
@@ -119,7 +120,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "LunarLander-v3": {**_GENERIC, "evaluate_episodes": 100, "n_step": 5, "learn_every": 1},
     "FrozenLake-v1": {**_GENERIC, "env_args": {"is_slippery": False}, "steps": 20_000, "epsilon_steps": 8_000},
-    # Much is explored to the end, so that every state is seen often enough to be played as well as can be.
+    # As there, and every state is to be seen often enough to be played as well as can be.
     "Taxi-v4": {
         **_GENERIC,
         "evaluate_every": 10_000,
