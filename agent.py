@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -17,7 +17,8 @@ from config import Config
 from masks import best_actions
 from networks import batch_signature, build_q_network, compile_q_values, suits_xla
 from observations import Observations, example_observation
-from replay_memory import PrioritizedReplayMemory, ReplayMemory
+from prioritized_replay import PrioritizedReplayMemory
+from replay_memory import ReplayMemory
 from startup import InputError
 from symmetry import Symmetry, mean_over_views
 
@@ -243,25 +244,30 @@ class DQNAgent:
             target.assign(online if share == 1 else target + share * (online - target))
 
     def get_state(self) -> dict[str, Any]:
-        """All that the future of the agent depends on, for `set_state` of an agent with the same settings."""
+        """All that the agent's future depends on but what `memory.get_steps` gives, for `set_state` of an agent with
+        the same settings."""
         return {
-            "variables": [variable.numpy().copy() for variable in self._variables()],
+            "variables": [np.array(variable) for variable in self._variables()],
             "memory": self.memory.get_state(),
             "generator": self._generator.bit_generator.state,
-            "counters": (self.episodes, self.steps, self.updates),
+            "counters": [self.episodes, self.steps, self.updates],
         }
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go back to where `get_state` was called.
+    def set_state(self, state: dict[str, Any], segments: Iterable[dict[str, np.ndarray]]) -> None:
+        """Go back to where `get_state` and the memory's `get_steps` were called.
 
         Raises:
             ValueError: the state is of an agent with another network or memory.
         """
         for variable, value in zip(self._variables(), state["variables"], strict=True):
+            if (variable.shape, variable.dtype) != (value.shape, value.dtype.name):
+                raise ValueError(
+                    f"{variable.path} is {variable.dtype} {variable.shape}, not {value.dtype} {value.shape}"
+                )
             variable.assign(value)
-        self.memory.set_state(state["memory"])
+        self.memory.set_state(state["memory"], segments)
         self._generator.bit_generator.state = state["generator"]
-        self.episodes, self.steps, self.updates = state["counters"]
+        self.episodes, self.steps, self.updates = map(int, state["counters"])
 
     def _variables(self) -> list[keras.Variable]:
         # Unlike `weights`, a model's `variables` hold the state of dropout's generators too.

@@ -352,6 +352,17 @@ class BlobVectorEnv(VectorEnv):
             observations[lanes] = self.rules.observe(self._positions[lanes])
         return observations, rewards, terminated, truncated, infos
 
+    def get_state(self) -> dict[str, Any]:
+        """Where all boards stand, for `set_state` of boards of the same rules."""
+        generators = [generator.bit_generator.state for generator in self._generators]
+        return {"positions": self._positions.copy(), "steps": self._steps.copy(), "generators": generators}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on where `get_state` was called, after a `reset`."""
+        self._positions[:], self._steps[:] = state["positions"], state["steps"]
+        for generator, generator_state in zip(self._generators, state["generators"], strict=True):
+            generator.bit_generator.state = generator_state
+
     def _restart(self, lanes: np.ndarray) -> None:
         starts = np.array([self._generators[lane].integers(self.rules.n_starts) for lane in lanes])
         self._positions[lanes] = self.rules.start_positions(starts)

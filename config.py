@@ -48,6 +48,10 @@ class Config:
     aggregate_every: int = _setting(
         50, "episodes in a window: what is logged and shown is aggregated over it", at_least=1
     )
+    checkpoint_every: float = _setting(
+        60.0, "seconds between checkpoints, from which --resume goes on; 0 writes none", at_least=0
+    )
+    init_from: str | None = _setting(None, "a .model file whose weights the network starts from")
     evaluate_every: int = _setting(
         1_000,
         "episodes between greedy evaluations, which choose the best model; steps in a run that --steps limits",
@@ -170,7 +174,16 @@ def _check(flag: str, value: Any, type_name: str, bounds: Any) -> None:
 
 
 def parse_config(arguments: Sequence[str] | None = None) -> Config:
-    """Read the command line of `train.py`; a mistake ends the program with one line and exit code 2."""
+    """The settings of `parse_command_line`."""
+    return parse_command_line(arguments)[0]
+
+
+def parse_command_line(arguments: Sequence[str] | None = None) -> tuple[Config, dict[str, Any], str | None]:
+    """Read the command line of `train.py`; a mistake ends the program with one line and exit code 2.
+
+    Returns:
+        The settings, those of them that were given, and the run to resume, None to start one.
+    """
     parser = make_parser(
         "Train a deep Q-network on a Gymnasium environment with discrete actions. The defaults are Blob's; other "
         "environments' are in presets.py."
@@ -196,14 +209,36 @@ def parse_config(arguments: Sequence[str] | None = None) -> Config:
     parser.add_argument(
         "--size", type=int, metavar="INT", help="cells along Blob's side, short for --env-args size=INT"
     )
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with a run in --logs-dir from its last checkpoint; latest is the last run",
+    )
     given = vars(parser.parse_args(arguments))
-    size = given.pop("size")
+    size, resume = given.pop("size"), given.pop("resume")
     with exit_on_bad_input(parser.prog):
         if "env_args" in given:
             given["env_args"] = dict(_parse_env_arg(text) for text in given["env_args"])
         if size is not None:
             given["env_args"] = {"size": size, **given.get("env_args", {})}
-        return Config.from_preset(**given)
+        return Config.from_preset(**given), given, resume
+
+
+def add_repeated(parser: argparse.ArgumentParser) -> None:
+    """Let a script that reads a `.model` file take what of its settings must be repeated to be trusted."""
+    parser.add_argument("--env", help="repeat it if the file names an environment of its own that you trust")
+    parser.add_argument("--env-args", nargs="+", default=[], metavar="KEY=VALUE", help="the same, of paths among these")
+    parser.add_argument("--network", help="the same, of a network file")
+
+
+def repeated_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was given of `add_repeated`, as `model_file.check_trusted` takes it.
+
+    Raises:
+        InputError: `--env-args` are none.
+    """
+    env_args = dict(_parse_env_arg(text) for text in arguments.env_args)
+    return {"env": arguments.env, "network": arguments.network, "env_args": env_args}
 
 
 def _parse_env_arg(text: str) -> tuple[str, Any]:

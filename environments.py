@@ -23,6 +23,7 @@ from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TimeLi
 
 import blob_env  # noqa: F401  (registers Blob-v0)
 from config import Config
+from env_state import Recorder
 from observations import example_observation
 from startup import InputError
 from symmetry import Symmetry
@@ -93,6 +94,28 @@ def _find_spec(name: str) -> tuple[EnvSpec, dict[str, Any]]:
     return gym.spec(name), {}
 
 
+def foreign_parts(config: Config) -> dict[str, Any]:
+    """The settings that name code or paths other than this project's and the known packages', which a stranger's file
+    must not make anyone run or open: an environment, a network, and options of the environment that look like paths."""
+    foreign: dict[str, Any] = {}
+    root = ""
+    if ":" not in config.env:
+        try:
+            root = str(_find_spec(config.env)[0].entry_point).partition(":")[0].partition(".")[0]
+        except gym.error.Error:
+            root = "gymnasium"  # it does not know the name, and says so when it is to make it
+    if root not in ("blob_env", "gymnasium", "ale_py", "vizdoom"):
+        foreign["env"] = config.env
+    if ":" in config.network:
+        foreign["network"] = config.network
+    paths = {
+        k: v
+        for k, v in config.env_args.items()
+        if not isinstance(v, bool | int | float) and re.search(r"[./\\]", str(v))
+    }
+    return {**foreign, "env_args": paths} if paths else foreign
+
+
 def _import(module: str) -> Any:
     if "" not in sys.path:
         sys.path.append("")  # a user's own file lies in the folder they are in, wherever this one is
@@ -131,9 +154,9 @@ def has_own_lanes(config: Config) -> bool:
     return config.env == "Blob-v0" and config.frame_stack == 1
 
 
-def make_vector_env(config: Config, lanes: int) -> VectorEnv:
+def make_vector_env(config: Config, lanes: int, resumable: bool = False) -> VectorEnv:
     """Make `lanes` environments stepped side by side, with SAME_STEP autoreset: every step of every lane is a
-    transition, none is spent on resetting.
+    transition, none is spent on resetting. Of resumable ones `get_lanes_state` tells where they stand.
 
     Raises:
         InputError: as `make_env`.
@@ -143,7 +166,8 @@ def make_vector_env(config: Config, lanes: int) -> VectorEnv:
         limit: dict[str, Any] = {"max_episode_steps": config.max_episode_steps} if config.max_episode_steps else {}
         return gym.make_vec("Blob-v0", num_envs=lanes, **limit, **config.env_args)
     # A registration's own vector entry point may reset otherwise (CartPole-v1's spends a step on it): wrap single ones.
-    return gym.vector.SyncVectorEnv([lambda: make_env(config)] * lanes, autoreset_mode=AutoresetMode.SAME_STEP)
+    make = (lambda: Recorder(make_env(config))) if resumable else (lambda: make_env(config))
+    return gym.vector.SyncVectorEnv([make] * lanes, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
 def published_symmetries(env: gym.Env | VectorEnv) -> Sequence[Symmetry]:

@@ -10,7 +10,7 @@ import numpy as np
 import optree
 from gymnasium.vector import VectorEnv
 
-from config import Config
+from config import Config, add_repeated, repeated_settings
 from environments import has_own_lanes, make_vector_env
 from masks import action_masks, best_actions
 from model_file import load_q_values, make_saved_env, read_saved_agent
@@ -116,6 +116,7 @@ def main() -> None:
     end_quietly()
     parser = make_parser("Play a saved model greedily over many seeded episodes and print its scores.")
     parser.add_argument("model", type=Path, help="a .model file")
+    add_repeated(parser)
     parser.add_argument(
         "--exact", action="store_true", help="judge a Blob model over all starts instead, against the optimum"
     )
@@ -123,7 +124,7 @@ def main() -> None:
     parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
     arguments = parser.parse_args()
     with exit_on_bad_input():
-        saved = read_saved_agent(arguments.model)
+        saved = read_saved_agent(arguments.model, repeated_settings(arguments))
         env = make_saved_env(arguments.model, saved)
         import_tensorflow()
         if arguments.exact:

@@ -1,22 +1,36 @@
-"""`.model` files: a Keras archive with one member more, `agent.json`, which says how and where the model plays."""
+"""`.model` files: a Keras archive with two members more, read so that no stranger's file can do harm.
+
+`agent.json` says how and where the model plays, `weights.safetensors` holds the weights once more, in a format that is
+safe to read; Keras's own members are for other programs. Nothing is compressed, so no file is larger than it looks, and
+the archive's comment, the file's last 64 bytes, is the SHA-256 of all before it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 import json
 import os
+import platform
+import shlex
+import stat
 import tempfile
-import warnings
 import zipfile
-import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
+import numpy as np
+import psutil
+import safetensors.numpy
+from safetensors import SafetensorError
 
 from config import Config
-from environments import make_env, published_symmetries
+from environments import foreign_parts, make_env, published_symmetries
 from startup import InputError
 from symmetry import QValues, mean_over_views
 
@@ -24,7 +38,10 @@ if TYPE_CHECKING:
     import keras  # which only loading a network needs: what is wrong with a file should show sooner
 
 MEMBER = "agent.json"
-WEIGHTS = "model.weights.h5"  # where Keras keeps them in its archives
+WEIGHTS = "weights.safetensors"
+KERAS_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+LARGEST_JSON = 1_000_000  # bytes
+DIGEST_SIZE = 64  # hexadecimal digits of SHA-256
 
 
 @dataclass(frozen=True)
@@ -53,19 +70,51 @@ def save_model(path: Path, model: keras.Model, saved: SavedAgent) -> None:
     Raises:
         OSError: it cannot be written; what was at `path` is still there.
     """
-    # Keras insists on its own suffix; renaming within one folder is atomic.
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".keras", delete=False) as file:
+    with written_whole(path, ".keras") as temporary:  # Keras insists on its own suffix
+        model.save(temporary)
+        weights = {f"{i:04}": weight.numpy() for i, weight in enumerate(model.weights)}
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(WEIGHTS, safetensors.numpy.save(weights))
+            archive.writestr(MEMBER, json.dumps(asdict(saved), indent=1))
+            archive.comment = bytes(DIGEST_SIZE)
+        seal(temporary)
+
+
+def seal(path: Path) -> None:
+    """Write the digest of an archive into its comment, which must be `DIGEST_SIZE` long already."""
+    content = path.read_bytes()[:-DIGEST_SIZE]
+    path.write_bytes(content + hashlib.sha256(content).hexdigest().encode())
+
+
+@contextlib.contextmanager
+def written_whole(path: Path, suffix: str = ".part") -> Iterator[Path]:
+    """A file is written whole or not at all: gives a temporary path beside it, which takes its place once the block
+    ends and the disk has it.
+
+    Raises:
+        OSError: it cannot be written; what was at `path` is still there.
+    """
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=suffix, delete=False) as file:
         temporary = Path(file.name)
     try:
-        model.save(temporary)
-        with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(MEMBER, json.dumps(asdict(saved), indent=1))
+        yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # a temporary file is born readable by its owner alone
-        os.replace(temporary, path)
+        os.replace(temporary, path)  # atomic within a folder
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the disk have the folder's entries too, or a power cut may undo the renaming."""
+    if os.name == "posix":  # Windows opens no folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _umask() -> int:
@@ -74,26 +123,85 @@ def _umask() -> int:
     return mask
 
 
-def read_saved_agent(path: Path) -> SavedAgent:
+def read_saved_agent(path: Path, repeated: Mapping[str, Any] | None = None, only_weights: bool = False) -> SavedAgent:
     """Read what stands beside the network; needs no TensorFlow.
 
+    Args:
+        path: the file.
+        repeated: settings that the user gave on the command line. What of the file's settings would run code or open
+            files that are not this project's is refused unless it is among them.
+        only_weights: whether none of that will be used.
+
     Raises:
-        InputError: there is no such file, or it is damaged or not one of ours.
+        InputError: there is no such file, it is damaged or not one of ours, or it names what the user did not repeat.
     """
     if not path.is_file():
         raise InputError(f"there is no model file {path}")
+    if (size := path.stat().st_size) > psutil.virtual_memory().available:
+        raise InputError(f"{path} has {size:,} bytes, more than this machine's free memory")
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
+        content = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            _check_members(path, archive, len(content))
+            if hashlib.sha256(content[:-DIGEST_SIZE]).hexdigest().encode() != content[-DIGEST_SIZE:]:
+                raise InputError(f"{path} is damaged: train again or use another")
             values: dict[str, Any] = json.loads(archive.read(MEMBER))
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, RuntimeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # zipfile raises all kinds for what is wrong inside
         raise InputError(f"{path} is not a whole .model file ({error}): train again or use another") from error
-    if damaged:
-        raise InputError(f"{path} is damaged (its member {damaged}): train again or use another")
     try:
-        return SavedAgent(**{**values, "config": Config(**values["config"])})
+        saved = SavedAgent(**{**values, "config": Config(**values["config"])})
+        texts = {**saved.versions, "observation": saved.observation_space, "action": saved.action_space}
+        if not all(isinstance(text, str) for text in texts.values()):
+            raise TypeError("versions and spaces must be texts")
     except (TypeError, KeyError, InputError) as error:
         raise InputError(f"{path} was not made by this version ({error})") from error
+    if not only_weights:
+        check_trusted(path, saved.config, repeated or {})
+    return saved
+
+
+def _check_members(path: Path, archive: zipfile.ZipFile, size: int) -> None:
+    """Raise InputError unless the archive, of `size` bytes, holds plain files of the right names, each once, that are
+    as large as they say."""
+    members = archive.infolist()
+    names = [member.filename for member in members]
+    if set(names) != {MEMBER, WEIGHTS, *KERAS_MEMBERS} or len(set(names)) < len(names):
+        missing, others = {MEMBER, WEIGHTS, *KERAS_MEMBERS} - set(names), set(names) - KERAS_MEMBERS - {MEMBER, WEIGHTS}
+        wrong = [f"it has no {name}" for name in sorted(missing)] + [f"it has {name!r}" for name in sorted(others)]
+        raise InputError(f"{path} is not a .model file of this version ({wrong[0] if wrong else 'names twice'})")
+    plain = all(
+        member.compress_type == zipfile.ZIP_STORED
+        and member.compress_size == member.file_size
+        and not stat.S_ISLNK(member.external_attr >> 16)
+        for member in members
+    )
+    if not plain or sum(member.file_size for member in members) > size:
+        raise InputError(f"{path} is not a .model file of this version (its members are packed, linked or overlap)")
+    if archive.getinfo(MEMBER).file_size > LARGEST_JSON:
+        raise InputError(f"{path} is not a .model file of this version (its {MEMBER} is too large)")
+
+
+def check_trusted(path: Path, config: Config, repeated: Mapping[str, Any]) -> None:
+    """Refuse code and paths that a file names, unless the user has named them too.
+
+    Raises:
+        InputError: the settings of the file at `path` name some that are not in `repeated`.
+    """
+    if any(repeated.get(setting) != value for setting, value in foreign_parts(config).items()):
+        raise InputError(
+            f"{path} names code or a path of its own. If you trust it, repeat it: {flags_to_repeat(config)}"
+        )
+
+
+def flags_to_repeat(config: Config) -> str:
+    """The flags that a script needs beside a file with these settings; empty for none."""
+    flags = []
+    for setting, value in foreign_parts(config).items():
+        texts = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else [value]
+        flags += [f"--{setting.replace('_', '-')}", *map(shlex.quote, texts)]
+    return " ".join(flags)
 
 
 def make_saved_env(path: Path, saved: SavedAgent, render_mode: str | None = None) -> gym.Env:
@@ -106,8 +214,8 @@ def make_saved_env(path: Path, saved: SavedAgent, render_mode: str | None = None
     spaces = (str(env.observation_space), str(env.action_space))
     if spaces != (saved.observation_space, saved.action_space):
         raise InputError(
-            f"{path} was made for observations {saved.observation_space} and actions {saved.action_space}, "
-            f"but {saved.config.env} now has {spaces[0]} and {spaces[1]}"
+            f"{path} was made for observations {saved.observation_space} and actions "
+            f"{saved.action_space}, but {saved.config.env} now has {spaces[0]} and {spaces[1]}"
         )
     return env
 
@@ -118,19 +226,45 @@ def load_network(path: Path, env: gym.Env, config: Config) -> keras.Model:
     Raises:
         InputError: the weights cannot be read, or are of another network.
     """
+    import keras
+
     from networks import build_q_network
 
     n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
-    model = build_q_network(env.observation_space, n_actions, config.network, config.dueling, config.frame_stack)
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive, warnings.catch_warnings():
-        warnings.simplefilter("error")  # Keras only warns of weights that are missing
-        try:
-            model.load_weights(archive.extract(WEIGHTS, folder))
-        except Exception as error:  # Keras raises all kinds for what is wrong inside
-            raise InputError(
-                f"{path} holds no weights for the network that --network {config.network} makes: {error}"
-            ) from error
+    shape = env.observation_space, n_actions, config.network, config.dueling, config.frame_stack
+    if ":" not in config.network:
+        # First without memory for its weights: a file may name an environment whose network is far larger than itself.
+        with keras.StatelessScope(initialize_variables=False):
+            _read_weights(path, build_q_network(*shape))
+        keras.utils.clear_session()
+    model = build_q_network(*shape)
+    set_saved_weights(path, model)
     return model
+
+
+def set_saved_weights(path: Path, model: keras.Model) -> None:
+    """Give a network the weights in a `.model` file that `read_saved_agent` found whole.
+
+    Raises:
+        InputError: they cannot be read, or are of another network.
+    """
+    for weight, array in zip(model.weights, _read_weights(path, model), strict=True):
+        weight.assign(array)
+
+
+def _read_weights(path: Path, model: keras.Model) -> list[np.ndarray]:
+    """The weights in the file, compared with what the model needs."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            named = safetensors.numpy.load(archive.read(WEIGHTS))
+    except (SafetensorError, zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} holds no weights that can be read ({error})") from error
+    arrays = [named[name] for name in sorted(named)]
+    found = [(array.dtype.name, array.shape) for array in arrays]
+    needed = [(weight.dtype, tuple(weight.shape)) for weight in model.weights]
+    if found != needed:
+        raise InputError(f"{path} holds no weights for the network that the settings make: theirs have other shapes")
+    return arrays
 
 
 def load_q_values(path: Path, env: gym.Env, saved: SavedAgent) -> QValues:
@@ -146,6 +280,7 @@ def load_q_values(path: Path, env: gym.Env, saved: SavedAgent) -> QValues:
     return mean_over_views(q_values, symmetries)
 
 
-def package_versions() -> dict[str, str]:
-    """The versions of the packages that shape a model."""
-    return {package: version(package) for package in ("tensorflow", "keras", "gymnasium", "numpy")}
+def versions() -> dict[str, str]:
+    """Of the packages that shape a model, of Python, and the platform."""
+    packages = {package: version(package) for package in ("tensorflow", "keras", "gymnasium", "numpy")}
+    return {**packages, "python": platform.python_version(), "platform": platform.platform()}

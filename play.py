@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optree
 
+from config import add_repeated, repeated_settings
 from masks import KEY, action_masks, best_actions
 from model_file import load_q_values, make_saved_env, read_saved_agent
 from startup import (
@@ -109,6 +110,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     parser = make_parser("Watch a saved model play greedily.")
     parser.add_argument("model", type=Path, help="a .model file")
+    add_repeated(parser)
     parser.add_argument("--episodes", type=at_least(1), default=5, help="episodes (default: %(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
     parser.add_argument("--fps", type=at_least(1), help="frames a second (default: the environment's own)")
@@ -134,7 +136,7 @@ def main() -> None:
         mode = "rgb_array" if arguments.record else arguments.render or ("human" if can_open_window() else "ansi")
         if mode == "human" and not can_open_window():
             raise InputError("--render human: no window can be opened here, use --render ansi or --record OUT.gif")
-        saved = read_saved_agent(arguments.model)
+        saved = read_saved_agent(arguments.model, repeated_settings(arguments))
         env = make_saved_env(arguments.model, saved, mode)
         if arguments.record:
             check_writable("--record", str(arguments.record.parent))

@@ -1,7 +1,8 @@
-"""Replay memory: a bounded deque of transitions that stores every observation once, and its prioritized kin."""
+"""Replay memory: a bounded deque of transitions that stores every observation once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -240,39 +241,82 @@ class ReplayMemory:
             newest,
         )
 
-    def get_state(self) -> dict[str, Any]:
-        """Everything held, as arrays that `set_state` takes back."""
-        rings, keys = optree.tree_leaves(self._observations), sorted(self._final_observations)
-        finals = [optree.tree_leaves(self._final_observations[key]) for key in keys]
+    @property
+    def steps(self) -> int:
+        """Vector steps appended so far."""
+        return self._steps
+
+    @property
+    def oldest(self) -> int:
+        """The first vector step that is still stored, those included that only stacks reach back to."""
+        return max(0, self._steps - self._rows + 1)
+
+    def get_steps(self, first: int = 0) -> dict[str, np.ndarray]:
+        """What is held of what was appended since vector step `first`, as a segment that `set_state` takes back."""
+        steps = np.arange(max(first, self.oldest), self._steps)
+        rows = steps % self._rows
+        keys = sorted((self._step(row), lane) for row, lane in self._final_observations)
+        finals = [(step, lane) for step, lane in keys if step >= first]
         return {
-            "steps": self._steps,
-            **{name: array.copy() for name, array in self._arrays().items()},
-            "final_keys": np.array(keys, np.int64).reshape(-1, 2),
-            **{
-                f"final_observations_{i}": np.array([final[i] for final in finals], ring.dtype).reshape(
-                    -1, *ring.shape[2:]
-                )
-                for i, ring in enumerate(rings)
-            },
+            "steps": steps,
+            **{name: ring[rows] for name, ring in self._arrays().items()},
+            "final_keys": np.array(finals, np.int64).reshape(-1, 2),
+            **{f"final_{name}": stored for name, stored in self._finals(finals).items()},
         }
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take back what `get_state` of a memory of the same size gave.
+    def get_state(self) -> dict[str, Any]:
+        """What is needed beside `get_steps`, as `set_state` takes it back."""
+        row = self._steps % self._rows
+        newest = {f"newest_{i}": ring[row].copy() for i, ring in enumerate(optree.tree_leaves(self._observations))}
+        return {"appended": self._steps, **newest}
+
+    def set_state(self, state: dict[str, Any], segments: Iterable[dict[str, np.ndarray]]) -> None:
+        """Take back what `get_state` and, oldest first, `get_steps` of a memory of the same size gave.
 
         Raises:
-            ValueError: the state is of a memory of another size.
+            ValueError: they are of a memory of another size.
         """
-        for name, array in self._arrays().items():
-            found, needed = ((a.shape, a.dtype) for a in (state[name], array))
-            if found != needed:
-                raise ValueError(f"{name} of shape and dtype {found} in the state, {needed} in this memory")
-            array[...] = state[name]
-        self._steps = int(state["steps"])
-        structure = optree.tree_structure(self._observations)
-        leaves = [state[f"final_observations_{i}"] for i in range(len(optree.tree_leaves(self._observations)))]
-        self._final_observations = {
-            tuple(key): optree.tree_unflatten(structure, [leaf[i].copy() for leaf in leaves])
-            for i, key in enumerate(state["final_keys"].tolist())
+        self._final_observations = {}
+        self._steps = int(state["appended"])
+        rings = {f"newest_{i}": ring for i, ring in enumerate(optree.tree_leaves(self._observations))}
+        for segment in segments:
+            self._set_steps(segment)
+        for name, ring in rings.items():
+            check_like(name, state[name], ring[0, ...])
+            ring[self._steps % self._rows] = state[name]
+
+    def _set_steps(self, segment: dict[str, np.ndarray]) -> None:
+        steps, rings = segment["steps"], self._arrays()
+        held = steps >= self.oldest
+        for name, ring in rings.items():
+            check_like(name, segment[name][:0], ring[:0])
+            ring[steps[held] % self._rows] = segment[name][held]
+        structure, names = optree.tree_structure(self._observations), list(self._finals([]))
+        first = self._steps - self.maxlen // self.lanes
+        for i, (step, lane) in enumerate(segment["final_keys"].tolist()):
+            if step >= first:
+                final = [segment[f"final_{name}"][i].copy() for name in names]
+                self._final_observations[step % self._rows, lane] = optree.tree_unflatten(structure, final)
+
+    def cut(self, lane: int) -> None:
+        """Count the newest step of a lane as truncated: what is appended next does not go on from there."""
+        row, next_row = (self._steps - 1) % self._rows, self._steps % self._rows
+        if self._steps and not self._ended[row, lane]:
+            self._ended[row, lane] = True
+            final = optree.tree_map(lambda ring: ring[next_row, lane].copy(), self._observations)
+            self._final_observations[row, lane] = final
+
+    def _step(self, row: int) -> int:
+        """The vector step that lies in a row."""
+        newest = self._steps - 1
+        return newest - (newest - row) % self._rows
+
+    def _finals(self, keys: list[tuple[int, int]]) -> dict[str, np.ndarray]:
+        """The final observations of these (vector step, lane), (k, ...), by the names of their rings."""
+        finals = [optree.tree_leaves(self._final_observations[step % self._rows, lane]) for step, lane in keys]
+        return {
+            f"observations_{i}": np.array([final[i] for final in finals], ring.dtype).reshape(-1, *ring.shape[2:])
+            for i, ring in enumerate(optree.tree_leaves(self._observations))
         }
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -287,113 +331,7 @@ class ReplayMemory:
         }
 
 
-class SumTree:
-    """n numbers of at least 0, their sum, and the search for where a running sum of them is reached, in O(log n).
-
-    A complete binary tree in an array: node i has the children 2i and 2i+1, every inner node is the sum of its two, and
-    the root is node 1.
-
-    Args:
-        n: how many numbers; all are 0 at first.
-    """
-
-    def __init__(self, n: int) -> None:
-        self._first_leaf = 1 << max(0, n - 1).bit_length()
-        self._nodes = np.zeros(2 * self._first_leaf)
-
-    @property
-    def total(self) -> float:
-        """The sum of all numbers."""
-        return float(self._nodes[1])
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of its array."""
-        return self._nodes.nbytes
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        """The numbers at int (k,): float64 (k,)."""
-        return self._nodes[self._first_leaf + indices]
-
-    def __setitem__(self, indices: np.ndarray, numbers: npt.ArrayLike) -> None:
-        """Set the numbers at int (k,). Of an index given twice the last number stays."""
-        nodes = self._first_leaf + indices
-        self._nodes[nodes] = numbers
-        while nodes[0] > 1:  # all leaves lie equally deep
-            nodes = nodes // 2
-            self._nodes[nodes] = self._nodes[2 * nodes] + self._nodes[2 * nodes + 1]
-
-    def find(self, sums: np.ndarray) -> np.ndarray:
-        """For float64 (k,) in [0, total): int64 (k,), the first index up to which the numbers sum to more."""
-        nodes, sums = np.ones(len(sums), np.int64), sums.copy()
-        while nodes[0] < self._first_leaf:
-            left = self._nodes[2 * nodes]
-            # Rounding may leave a rest where nothing is: never step into an empty half.
-            right = (sums >= left) & (self._nodes[2 * nodes + 1] > 0)
-            sums -= np.where(right, left, 0)
-            nodes = 2 * nodes + right
-        return nodes - self._first_leaf
-
-
-class PrioritizedReplayMemory(ReplayMemory):
-    """Draws transitions in proportion to their last TD error (Schaul et al. 2016, "Prioritized experience replay").
-
-    Transition i is drawn with chance p_i / sum of all p, where p_i = (|TD error| + EPSILON) ** alpha (section 3.3). New
-    ones get the largest p so far, so that each is seen soon.
-
-    Args:
-        maxlen, lanes, example, n_actions, stack: as `ReplayMemory`.
-        alpha: 0 draws uniformly, 1 in full proportion.
-    """
-
-    EPSILON = 1e-3  # in reward; without it a transition of no error would never be drawn again
-
-    def __init__(
-        self, maxlen: int, lanes: int, example: Observations, n_actions: int, stack: int = 1, alpha: float = 0.6
-    ) -> None:
-        super().__init__(maxlen, lanes, example, n_actions, stack)
-        self._alpha = alpha
-        self._tree = SumTree(self._rows * lanes)
-        self._largest = 1.0
-
-    @property
-    def nbytes(self) -> int:
-        """As `ReplayMemory.nbytes`, with the priorities'."""
-        return super().nbytes + self._tree.nbytes
-
-    def append(self, *step: Any, **named: Any) -> None:
-        """As `ReplayMemory.append`."""
-        new, fallen = self._steps, self._steps - self.maxlen // self.lanes
-        super().append(*step, **named)
-        lanes = np.arange(self.lanes)
-        self._tree[fallen % self._rows * self.lanes + lanes] = 0
-        self._tree[new % self._rows * self.lanes + lanes] = self._largest
-
-    def sample(self, batch_size: int, n_step: int, discount: float, generator: np.random.Generator) -> Batch:
-        """Draw transitions by priority, one from each of `batch_size` equal shares of the total (appendix B.2.1).
-
-        Raises:
-            ValueError: the memory is empty.
-        """
-        if not len(self):
-            raise ValueError("cannot sample from an empty replay memory")
-        shares = (np.arange(batch_size) + generator.random(batch_size)) / batch_size
-        slots = self._tree.find(shares * self._tree.total)
-        return self._gather(slots, self._tree[slots] / self._tree.total, n_step, discount)
-
-    def set_priorities(self, slots: np.ndarray, td_errors: np.ndarray) -> None:
-        """Take note of the TD errors, float (B,), of the transitions in the slots that a batch named, int (B,)."""
-        priorities = (np.abs(td_errors) + self.EPSILON) ** self._alpha
-        self._tree[slots] = priorities
-        self._largest = max(self._largest, float(priorities.max()))
-
-    def get_state(self) -> dict[str, Any]:
-        """As `ReplayMemory.get_state`, with the priorities."""
-        priorities = self._tree[np.arange(self._rows * self.lanes)]
-        return {**super().get_state(), "priorities": priorities, "largest": self._largest}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """As `ReplayMemory.set_state`."""
-        super().set_state(state)
-        self._tree[np.arange(self._rows * self.lanes)] = state["priorities"]
-        self._largest = float(state["largest"])
+def check_like(name: str, found: np.ndarray, needed: np.ndarray) -> None:
+    """Raise ValueError unless an array of a state has the shape and dtype needed here."""
+    if (found.shape, found.dtype) != (needed.shape, needed.dtype):
+        raise ValueError(f"{name} is {found.dtype} {found.shape} in the state, {needed.dtype} {needed.shape} here")

@@ -1,89 +1,244 @@
-"""What a training run leaves behind: its name, its logs, its best and its last model."""
+"""A training run: its windows of episodes, its models, its checkpoints, and what is told of them."""
 
 from __future__ import annotations
 
-import itertools
-import re
+import glob
+import os
 import shlex
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 import keras
 import numpy as np
+import optree
 import psutil
+from gymnasium.vector import VectorEnv
+from tqdm import tqdm
 
 from agent import DQNAgent, UpdateStats
-from evaluate import EVALUATION_SEED, make_evaluation_envs, play_greedily
-from model_file import SavedAgent, package_versions, save_model
+from callback_state import get_callbacks_state, prepare_callbacks, set_callbacks_state
+from checkpoint import Checkpoints, newest_whole, refused_if_misfit
+from config import Config
+from env_state import get_lanes_state, set_lanes_state
+from greedy_evaluation import GreedyEvaluation
+from masks import action_masks
+from model_file import SavedAgent, flags_to_repeat, save_model, versions
+from observations import Observations, example_observation
+from run_folder import claim_folder, lock_run, record_start
 from startup import InputError
+
+EVENTS = "events.out.tfevents.*"
+# What of a run is written into its checkpoints as it is.
+RUN_STATE = (
+    "window", "episode", "_returns", "_lengths", "_episodes", "_rewards", "_best_scores", "_best_episode",
+    "_largest_reward", "_window_steps", "_window_is_open", "_speed",
+)  # fmt: skip
 
 
 class Run:
-    """A run of `train.py`: ends its windows, calls its callbacks and keeps its models.
+    """A run of `train.py`: counts episodes, ends windows, calls callbacks, keeps models and checkpoints.
 
     Args:
         agent: the agent that is trained; its settings name the folders.
+        envs: the environments it plays in.
+        resume: the log folder of a run to go on with, from its newest whole checkpoint.
 
     Attributes:
         name: environment, preset, seed and time of start; also the name of its folder in the logs.
         log_dir: that folder.
         episode: episodes in the windows ended so far.
         best, last: the models' paths, None before there is one.
-        interrupted: set when Ctrl-C ended it.
+        interrupted: the number of the signal that ended it, 0 if none did.
+
+    Raises:
+        InputError: the run to go on with is in use, or has no whole checkpoint.
     """
 
-    def __init__(self, agent: DQNAgent) -> None:
-        self.agent, self.config = agent, agent.config
-        self.name, self.log_dir = self._claim_folder()
+    def __init__(self, agent: DQNAgent, envs: VectorEnv, resume: Path | None = None) -> None:
+        self.agent, self.config, self.envs = agent, agent.config, envs
+        self.log_dir = resume or claim_folder(self.config)
+        self.name = self.log_dir.name
+        self._lock = lock_run(self.log_dir)
+        record_start(self.log_dir, self.config)
+        self._checkpoints = Checkpoints(self.log_dir / "checkpoints", agent.memory)
         self.episode = self.window = 0
         self.best: Path | None = None
         self.last: Path | None = None
-        self.interrupted = False
-        self._greedy: dict[str, float] = {}
+        self.interrupted = 0
+        self._returns, self._lengths = np.zeros(envs.num_envs), np.zeros(envs.num_envs, int)
+        self._episodes: list[tuple[float, int]] = []  # return and length of those that ended in this window
+        self._updates: list[UpdateStats] = []
         self._rewards: dict[str, float] = {}
         self._best_scores: dict[str, float] = {}
-        self._best_returns: np.ndarray | None = None
         self._best_episode = 0
-        self._evaluated = 0
+        self._largest_reward = 0.0  # in size, as learned from
+        self._window_is_open = False
         self._ending = False
-        self._evaluation_envs = make_evaluation_envs(self.config, self.config.evaluate_episodes)
-        self._began = time.perf_counter()
+        self._elapsed = 0.0  # seconds of the run before it was resumed
+        self._written: list[float] = []  # seconds that each checkpoint took since
+        self._evaluation = GreedyEvaluation(self.config)
+        self._began = self._checkpointed = time.perf_counter()
         self._window_began, self._window_steps, self._speed = self._began, 0, 0.0
+        self._resumed = newest_whole(self._checkpoints) if resume else None
+        if self._resumed:
+            with refused_if_misfit(self.log_dir):
+                self._cut_events(self._resumed[1]["events"])
 
-    def _claim_folder(self) -> tuple[str, Path]:
-        """Make the log folder. A run that starts in the same second takes another name."""
-        config = self.config
-        names = dict.fromkeys([re.sub(r"[^\w.-]+", "-", config.env), config.preset])
-        stem = name = f"{'-'.join(names)}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-        for attempt in itertools.count(2):
-            try:
-                (Path(config.logs_dir) / name).mkdir(parents=True)
-                break
-            except FileExistsError:
-                name = f"{stem}-{attempt}"
-        Path(config.models_dir).mkdir(parents=True, exist_ok=True)
-        return name, Path(config.logs_dir) / name
+    def begin(self, callbacks: Sequence[keras.callbacks.Callback]) -> tuple[Observations, np.ndarray]:
+        """Begin the run, or go on where its checkpoint was written.
 
-    def begin(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        """Begin the first window."""
+        Returns:
+            The observations (lanes, ...) to act on first, and the masks bool (lanes, n_actions) there.
+        """
+        state = self._resumed[1] if self._resumed else None
+        if state:
+            with refused_if_misfit(self.log_dir):
+                anew = prepare_callbacks(callbacks, state["callbacks"])
+            for name in anew:
+                self._warn(f"the callback {name} starts anew, its state is not kept")
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self.agent.online)
         self.agent.online.stop_training = False
         self._callbacks.on_train_begin()
-        self._callbacks.on_epoch_begin(self.window)
-        self._began = self._window_began = time.perf_counter()
+        # Drawn from the run's seed rather than equal to it: lane i is seeded with seed + i, so neighbouring runs would
+        # share lanes.
+        seed = int(np.random.SeedSequence(self.config.seed).generate_state(1)[0])
+        observations, infos = self.envs.reset(seed=seed)
+        masks = action_masks(infos, (self.envs.num_envs, self.agent.n_actions))
+        if self._resumed:
+            with refused_if_misfit(self.log_dir):
+                observations, masks = self._restore(*self._resumed)
+        self._open_window()
+        if not self._resumed:
+            self.save_checkpoint(observations, masks)
+        config = self.config
+        total, unit, done = config.episodes, "ep", self._played
+        if config.steps:
+            total, unit, done = config.steps, "step", self.agent.steps
+        self._bar = tqdm(total=total, unit=unit, initial=done)
+        self._began = self._window_began = self._checkpointed = time.perf_counter()
+        return observations, masks
+
+    def _open_window(self) -> None:
+        if not self._window_is_open and self.agent.progress < 1:
+            self._window_is_open = True
+            self._callbacks.on_epoch_begin(self.window)
+
+    @property
+    def _played(self) -> int:
+        return self.episode + len(self._episodes)
+
+    def count(self, rewards: np.ndarray, ended: np.ndarray, updates: Sequence[UpdateStats]) -> None:
+        """Count one step of every lane, and end the windows that are full.
+
+        Args:
+            rewards: float (lanes,). An episode's return is their plain sum.
+            ended: bool (lanes,).
+            updates: of the updates done after the step.
+
+        Raises:
+            InputError: as `end_window`.
+        """
+        clip = self.config.reward_clip or np.inf
+        self._largest_reward = max(self._largest_reward, float(min(clip, np.abs(rewards).max())))
+        self._returns += rewards
+        self._lengths += 1
+        self._updates += updates
+        lanes = np.flatnonzero(ended)[: self.config.episodes - self._played]
+        self._episodes += zip(self._returns[lanes].tolist(), self._lengths[lanes].tolist(), strict=True)
+        self._returns[lanes] = self._lengths[lanes] = 0
+        self._bar.update(len(rewards) if self.config.steps else len(lanes))
+        size = self.config.aggregate_every
+        full = len(self._episodes) // size * size
+        if full:
+            episodes, updates, self._updates = self._episodes[:full], self._updates, []
+            self._episodes = self._episodes[full:]
+            for first in range(0, full, size):
+                self._bar.set_postfix_str(self.end_window(episodes[first : first + size], updates))
+
+    def checkpoint_if_due(self, observations: Observations, masks: np.ndarray) -> None:
+        """Write a checkpoint every `checkpoint_every` seconds; see `begin` for the arguments."""
+        every = self.config.checkpoint_every
+        if every and time.perf_counter() - self._checkpointed >= every:
+            self.save_checkpoint(observations, masks)
+
+    def save_checkpoint(self, observations: Observations, masks: np.ndarray) -> None:
+        """Write a checkpoint; if that fails, say so and leave it to the next one. Not of an agent that has diverged."""
+        if not self.config.checkpoint_every or (self._updates and not np.isfinite(self._updates[-1].loss)):
+            return
+        began = time.perf_counter()
+        state = {
+            "config": asdict(self.config),
+            "versions": versions(),
+            "run": {name: getattr(self, name) for name in RUN_STATE},
+            "updates": np.array(self._updates, float).reshape(-1, len(UpdateStats._fields)),
+            "best": self.best.name if self.best else None,
+            "elapsed": self._elapsed + time.perf_counter() - self._began,
+            "agent": self.agent.get_state(),
+            "lanes": get_lanes_state(self.envs),
+            "observations": optree.tree_leaves(observations),
+            "masks": masks,
+            "evaluation": self._evaluation.get_state(),
+            "callbacks": get_callbacks_state(self._callbacks.callbacks),
+            "events": {path.name: path.stat().st_size for path in self.log_dir.glob(EVENTS)},
+        }
+        try:
+            self._checkpoints.write(self.agent.steps, state)
+        except OSError as error:
+            folder, reason = self._checkpoints.folder, error.strerror or error
+            self._warn(f"no checkpoint could be written in {folder} ({reason}); the last one stays")
+        self._checkpointed = time.perf_counter()
+        self._written.append(self._checkpointed - began)
+
+    def _restore(self, number: int, state: dict[str, Any]) -> tuple[Observations, np.ndarray]:
+        """Go on from a checkpoint. Returns what `begin` does."""
+        self.agent.set_state(state["agent"], self._checkpoints.segments(number))
+        for name in RUN_STATE:
+            found, needed = state["run"][name], getattr(self, name)
+            if type(found) is not type(needed) or np.shape(self._returns) != np.shape(state["run"]["_returns"]):
+                raise TypeError(f"{name} is {found!r}")
+            setattr(self, name, found)
+        self._episodes = [(total, length) for total, length in self._episodes]
+        self._updates = [UpdateStats(*update) for update in state["updates"].tolist()]
+        self._elapsed = state["elapsed"]
+        kept = list(Path(self.config.models_dir).glob(f"{glob.escape(self.name)}__best__*.model"))
+        self.best = next((path for path in kept if path.name == state["best"]), kept[0] if kept else None)
+        self._evaluation.set_state(state["evaluation"])
+        set_callbacks_state(self._callbacks.callbacks, state["callbacks"])
+        structure = optree.tree_structure(example_observation(self.envs.single_observation_space))
+        observations, masks = optree.tree_unflatten(structure, state["observations"]), state["masks"]
+        anew = set_lanes_state(self.envs, state["lanes"], observations, masks)
+        if anew:
+            self._checkpoints.take_back_newest_step()
+        for lane, reason in anew.items():
+            self.agent.memory.cut(lane)
+            self._returns[lane] = self._lengths[lane] = 0
+            self._warn(f"lane {lane} starts a new episode, so the run is not the same as without a break: {reason}")
+        return observations, masks
+
+    def _cut_events(self, sizes: dict[str, int]) -> None:
+        """Make the event files what they were at the checkpoint: what came after it will come again."""
+        for path in self.log_dir.glob(EVENTS):
+            if path.name not in sizes:
+                path.unlink()
+            elif path.stat().st_size >= sizes[path.name]:
+                os.truncate(path, sizes[path.name])
+            else:
+                self._warn(f"{path} is shorter than it was: points are missing from the curves")
+
+    def _warn(self, text: str) -> None:
+        tqdm.write(f"warning: {text}", file=sys.stderr)
 
     def end_window(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> str:
         """End a window of episodes: aggregate it, evaluate when it is time, and call the callbacks.
 
         The callbacks' logs hold, as floats: episode (the window's last), reward_avg, reward_min, reward_max,
-        episode_length, epsilon, loss, q_mean, q_max (nan before the first update), learning_rate, steps_per_second,
-        steps, updates, memory_fill (0 to 1), and greedy_avg, greedy_min, greedy_max, greedy_overestimation
+        episode_length, epsilon, loss, q_mean, q_max (nan before the first update), q_limit (the size that rewards so
+        far and the discount allow), learning_rate, steps_per_second, steps, updates, memory_fill (0 to 1), and
+        greedy_avg, greedy_min, greedy_max, greedy_overestimation
         of the latest greedy evaluation (see `evaluate.Episodes`).
 
         Args:
@@ -94,31 +249,46 @@ class Run:
             The window's rewards, epsilon and speed in one line.
 
         Raises:
-            InputError: the loss is not finite; no model is saved then.
+            InputError: a reward or the loss is not finite, or Q-values ran away; no model is saved then.
         """
         logs = self._aggregate(episodes, updates)
         self._rewards = {key: logs[f"reward_{key}"] for key in ("avg", "min", "max")}
         self.episode += len(episodes)
         if not np.isfinite(logs["reward_avg"]):
             raise InputError(f"{self.config.env} gave a reward that is no finite number, so the run was stopped")
-        if updates and not np.isfinite(logs["loss"]):
-            raise InputError(
-                f"the loss became {logs['loss']} in the episodes up to {self.episode}, so the run was stopped: lower "
-                f"--learning-rate {self.config.learning_rate} or set --gradient-clip; "
-                + (f"the best model before that is {self.best}" if self.best else "there was no model to keep yet")
-            )
-        if self._is_evaluation_due():
+        if updates:
+            self._refuse_divergence(logs)
+        is_last = self._ending or self.episode == self.config.episodes
+        if (self._evaluation.is_due(self._clock) or is_last) and not self.interrupted:
             self._evaluate()
-        logs |= {f"greedy_{key}": self._greedy.get(key, np.nan) for key in ("avg", "min", "max", "overestimation")}
+        logs |= {
+            f"greedy_{key}": self._evaluation.scores.get(key, np.nan) for key in ("avg", "min", "max", "overestimation")
+        }
         self._callbacks.on_epoch_end(self.window, {"episode": self.episode, **logs})
         self.window += 1
-        if self.agent.progress < 1 and not self.agent.online.stop_training:
-            self._callbacks.on_epoch_begin(self.window)
+        self._window_is_open = False
+        if not self.agent.online.stop_training:
+            self._open_window()
         self._window_began, self._window_steps = time.perf_counter(), self.agent.steps
         return (
             f"avg {logs['reward_avg']:.1f} min {logs['reward_min']:g} max {logs['reward_max']:g} "
             f"epsilon {logs['epsilon']:.3f} {logs['steps_per_second']:,.0f} steps/s"
         )
+
+    def _refuse_divergence(self, logs: dict[str, float]) -> None:
+        """Raise InputError if learning has run away."""
+        kept = f"the best model before that is {self.best}" if self.best else "there was no model to keep yet"
+        mend = f"lower --learning-rate {self.config.learning_rate:g} or set --gradient-clip"
+        where = f"in the episodes up to {self.episode}, so the run was stopped"
+        if not np.isfinite(logs["loss"]):
+            raise InputError(f"the loss became {logs['loss']} {where}: {mend}; {kept}")
+        # Twice what is possible, as Q-values may overshoot for a while, and 10 since a new network starts somewhere.
+        if abs(logs["q_mean"]) > 2 * logs["q_limit"] + 10:
+            raise InputError(
+                f"Q-values average {logs['q_mean']:,.1f} {where}: rewards up to {self._largest_reward:g} and "
+                f"--discount {self.config.discount:g} allow at most {logs['q_limit']:,.1f}. They ran away: {mend}, "
+                f"copy to the target network more seldom (--target-every) or try --double; {kept}"
+            )
 
     def _aggregate(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> dict[str, float]:
         returns, lengths = np.array(episodes).T
@@ -135,6 +305,7 @@ class Run:
             "loss": float(losses.mean()),
             "q_mean": float(q_means.mean()),
             "q_max": float(q_maxima.max()),
+            "q_limit": self._largest_reward / (1 - agent.config.discount) if agent.config.discount < 1 else np.inf,
             "learning_rate": float(agent.online.optimizer.learning_rate),
             "steps_per_second": self._speed,
             "steps": float(agent.steps),
@@ -142,60 +313,40 @@ class Run:
             "memory_fill": len(agent.memory) / agent.memory.maxlen,
         }
 
-    def _is_evaluation_due(self) -> bool:
-        """In the first window that reaches a multiple of `evaluate_every`, and in the last of the run."""
-        if self.interrupted:
-            return False
-        every = self.config.evaluate_every
-        passed = self._clock // every > self._evaluated // every
-        return passed or self._ending or self.episode == self.config.episodes
-
     @property
     def _clock(self) -> int:
-        """What `evaluate_every` counts."""
         return self.agent.steps if self.config.steps else self.episode
 
     def _evaluate(self) -> None:
-        """Play greedily from the fixed starts, and keep the model unless an earlier one was better by more than chance.
+        if self._evaluation.is_best(self.agent.q_values, self._clock) and (
+            best := self._save("best", self._evaluation.scores)
+        ):
+            self.best, self._best_scores, self._best_episode = best, self._evaluation.scores, self.episode
 
-        Late in a run models differ in a few starts of a hundred thousand, which no affordable number of starts tells
-        apart. So of models that are as good as the highest scorer, within two standard errors of the mean difference
-        from the same starts, the one that has learned longest is kept.
-        """
-        self._evaluated = self._clock
-        config = self.config
-        episodes = play_greedily(
-            self._evaluation_envs,
-            self.agent.q_values,
-            config.evaluate_episodes,
-            EVALUATION_SEED,
-            config.discount,
-            config.reward_clip,
-        )
-        self._greedy = episodes.scores()
-        if self._best_returns is None or episodes.returns.mean() >= self._best_returns.mean():
-            self._best_returns = episodes.returns
-        shortfall = self._best_returns - episodes.returns
-        if shortfall.mean() <= 2 * shortfall.std() / np.sqrt(len(shortfall)):
-            self._best_scores, self._best_episode = self._greedy, self.episode
-            self.best = self._save("best", self._greedy, replaces=self.best)
-
-    def _save(self, kind: str, scores: dict[str, float], replaces: Path | None = None) -> Path:
+    def _save(self, kind: str, scores: dict[str, float]) -> Path | None:
+        """Save the model instead of earlier ones of its kind. Returns its path; None, with a warning, if that fails."""
         name = f"{self.name}__{kind}__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min.model"
         path = Path(self.config.models_dir) / name
-        envs = self._evaluation_envs
-        spaces = str(envs.single_observation_space), str(envs.single_action_space)
-        save_model(path, self.agent.online, SavedAgent(self.config, *spaces, self.episode, scores, package_versions()))
-        if replaces not in (None, path):
-            replaces.unlink(missing_ok=True)
+        saved = SavedAgent(self.config, *self._evaluation.spaces, self.episode, scores, versions())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_model(path, self.agent.online, saved)
+            for older in path.parent.glob(f"{glob.escape(self.name)}__{kind}__*.model"):
+                if older != path:
+                    older.unlink()
+        except OSError as error:
+            self._warn(f"{path} cannot be written ({error.strerror or error}); training goes on")
+            return None
         return path
 
-    def end(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> None:
-        """End the last window, short as it may be, and save the last model, named by that window's rewards."""
-        self._ending = True
-        if episodes:
-            self.end_window(episodes, updates)
-        if self._clock > self._evaluated and not self.interrupted:
+    def end(self, observations: Observations, masks: np.ndarray, interrupted: int) -> None:
+        """End the run: a checkpoint to go on from, then the last window, short as it may be, and the last model, named
+        by that window's rewards."""
+        self.save_checkpoint(observations, masks)
+        self.interrupted, self._ending = interrupted, True
+        if self._episodes:
+            self.end_window(self._episodes, self._updates)
+        if not self._evaluation.has_seen(self._clock) and not interrupted:
             self._evaluate()
         if self._rewards:
             self.last = self._save("last", self._rewards)
@@ -205,12 +356,15 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         """Let the callbacks close their files, however the run ended."""
-        self._callbacks.on_train_end()
-        self._evaluation_envs.close()
+        if hasattr(self, "_bar"):
+            self._bar.close()
+            self._callbacks.on_train_end()
+        self._evaluation.close()
+        self._lock.release()
 
     def summary(self) -> str:
         """What was done, where it lies, and the commands to go on with."""
-        minutes, seconds = divmod(round(time.perf_counter() - self._began), 60)
+        minutes, seconds = divmod(round(self._elapsed + time.perf_counter() - self._began), 60)
         agent = self.agent
         lines = [
             f"{self.episode:,} episodes, {agent.steps:,} steps, {agent.updates:,} updates in {minutes} min {seconds} s"
@@ -235,30 +389,17 @@ class Run:
         lines.append(
             f"memory      {process:.2f} GB, of which replay {held * len(agent.memory) / agent.memory.maxlen:.2f}"
         )
+        if self._written:
+            share = sum(self._written) / (time.perf_counter() - self._began)
+            lines.append(f"checkpoints {len(self._written)} in {sum(self._written):.1f} s, {share:.1%} of the time")
         lines.append(f"watch       tensorboard --logdir {shlex.quote(self.config.logs_dir)}")
+        repeated = flags_to_repeat(self.config)
         if model := self.best or self.last:
-            lines.append(f"replay      python play.py {shlex.quote(str(model))}")
-            lines.append(f"score       python evaluate.py {shlex.quote(str(model))}")
+            name = f"{shlex.quote(str(model))} {repeated}".rstrip()
+            lines += [f"replay      python play.py {name}", f"score       python evaluate.py {name}"]
+        if self.interrupted and self._checkpoints.numbers():
+            models = self.config.models_dir
+            name = f"{shlex.quote(str(self.log_dir))} {repeated}".rstrip()
+            name += f" --models-dir {shlex.quote(models)}" if models != Config.models_dir else ""
+            lines.append(f"go on       python train.py --resume {name}")
         return "\n".join(lines)
-
-
-class StopOnCtrlC:
-    """Turns the first Ctrl-C inside the block into `pressed`; a second one ends the program at once."""
-
-    def __init__(self) -> None:
-        self.pressed = False
-
-    def __enter__(self) -> Self:
-        self._previous = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread():  # no other thread may handle signals
-            signal.signal(signal.SIGINT, self._press)
-        return self
-
-    def _press(self, number: int, frame: FrameType | None) -> None:
-        self.pressed = True
-        print("\nending the run and saving its models; Ctrl-C again ends at once", file=sys.stderr)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    def __exit__(self, *_: object) -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._previous)

@@ -9,9 +9,11 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn, Self
 
 
 class InputError(ValueError):
@@ -24,9 +26,14 @@ def exit_on_bad_input(program: str | None = None) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        line = " ".join(str(error).split())
-        print(f"{program or Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
+        print(f"{program or Path(sys.argv[0]).name}: error: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def one_line(text: str) -> str:
+    """A text of somebody else's as one line of at most 1,000 characters, none of which steers a terminal."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return line if len(line) <= 1_000 else f"{line[:500]} ... {line[-500:]}"
 
 
 def end_quietly_on_ctrl_c() -> None:
@@ -39,6 +46,35 @@ def end_quietly() -> None:
     end_quietly_on_ctrl_c()
     if hasattr(signal, "SIGPIPE"):  # Windows has none
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+class StopOnSignal:
+    """Turns the first Ctrl-C or SIGTERM inside the block into `received`; a second one ends the program at once.
+
+    Attributes:
+        received: the signal's number, 0 before there was one.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def __enter__(self) -> Self:
+        self._previous: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():  # no other thread may handle signals
+            self._previous = {
+                number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)
+            }
+        return self
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        print("\nending the run and saving it; once more ends at once", file=sys.stderr)
+        for each in self._previous:
+            signal.signal(each, signal.SIG_DFL)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:

@@ -27,20 +27,24 @@ class EpisodeTensorBoard(keras.callbacks.Callback):
     Args:
         log_dir: folder of the run's event file.
         config: settings, written once as text and as hyperparameters.
+        resumed: whether they have been written before.
     """
 
-    def __init__(self, log_dir: Path, config: Config) -> None:
+    def __init__(self, log_dir: Path, config: Config, resumed: bool = False) -> None:
         super().__init__()
         self._writer = tf.summary.create_file_writer(str(log_dir))
-        self._config = config
+        self._config, self._resumed = config, resumed
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Write the settings."""
+        if self._resumed:
+            return
         settings = self._config.hparams()
         table = "\n".join(["| setting | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in settings.items())])
         with self._writer.as_default(step=0):
             hparams.hparams(settings)
             tf.summary.text("settings", table)
+        self._writer.flush()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Write the window's numbers and flush, so that a killed run keeps them."""

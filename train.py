@@ -7,34 +7,41 @@ import secrets
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 if __name__ == "__main__":
     # Read and check the settings first: a mistake should not wait the seconds that importing TensorFlow takes.
-    from config import parse_config
+    from config import parse_command_line
     from environments import check_env
+    from model_file import read_saved_agent
+    from run_folder import find_run, settings_to_resume
     from startup import check_writable, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow
 
-    end_quietly_on_ctrl_c()  # training itself ends more carefully, see StopOnCtrlC
-    CONFIG = parse_config()
+    end_quietly_on_ctrl_c()  # training itself ends more carefully, see StopOnSignal
+    CONFIG, GIVEN, RESUME = parse_command_line()
     with exit_on_bad_input():
+        RUN_DIR = find_run(RESUME, CONFIG.logs_dir) if RESUME else None
+        CONFIG = settings_to_resume(RUN_DIR, GIVEN) if RUN_DIR else CONFIG
         check_writable("--models-dir", CONFIG.models_dir)
         check_writable("--logs-dir", CONFIG.logs_dir)
         check_env(CONFIG)
+        if CONFIG.init_from and not RUN_DIR:
+            read_saved_agent(Path(CONFIG.init_from), only_weights=True)
         import_tensorflow()
 
 import keras
-import numpy as np
-from tqdm import tqdm
 
-from agent import DQNAgent, UpdateStats
+from agent import DQNAgent
 from config import Config
 from environments import final_observations, make_vector_env, published_symmetries
 from masks import action_masks, final_action_masks
-from run import Run, StopOnCtrlC
+from model_file import set_saved_weights
+from run import Run
+from startup import StopOnSignal
 from tensorboard_callback import EpisodeTensorBoard
 
 
-def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Run:
+def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = (), resume: Path | None = None) -> Run:
     """Train an agent as the settings say; its models and logs lie in the settings' folders afterwards.
 
     Args:
@@ -42,54 +49,38 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
         callbacks: Keras callbacks beside the built-in one. A Keras epoch is a window of `aggregate_every` episodes;
             `Run.end_window` lists what they may monitor. What they add to the logs goes to TensorBoard too.
             `stop_training` is honoured.
+        resume: the log folder of a run with these settings to go on with, from its newest whole checkpoint.
 
     Returns:
-        The run. Ctrl-C ends it early, with `interrupted` set; a second Ctrl-C ends the program at once.
+        The run. Ctrl-C or SIGTERM ends it early, with `interrupted` set; a second one ends the program at once.
 
     Raises:
-        InputError: the environment does not suit, or the loss is no longer finite.
+        InputError: the environment does not suit, the run cannot be resumed, or it diverged.
     """
     if config.seed is None:
         config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
-    envs = make_vector_env(config, config.lanes)
+    envs = make_vector_env(config, config.lanes, resumable=True)
     agent = DQNAgent(envs.single_observation_space, envs.single_action_space, config, published_symmetries(envs))
-    run = Run(agent)
-    # Drawn from the run's seed rather than equal to it: lane i is seeded with seed + i, so neighbouring runs would
-    # share lanes.
-    observations, infos = envs.reset(seed=int(np.random.SeedSequence(config.seed).generate_state(1)[0]))
-    masks_shape = config.lanes, agent.n_actions
-    returns, lengths = np.zeros(config.lanes), np.zeros(config.lanes, int)
-    episodes: list[tuple[float, int]] = []  # return and length of those that ended in this window
-    updates: list[UpdateStats] = []
-    played = 0
-    total, unit = (config.steps, "step") if config.steps else (config.episodes, "ep")
-    with closing(envs), run, StopOnCtrlC() as ctrl_c, tqdm(total=total, unit=unit) as bar:
-        run.begin([*learning_rate_callbacks(agent), *callbacks, EpisodeTensorBoard(run.log_dir, config)])
-        while agent.progress < 1 and not agent.online.stop_training and not ctrl_c.pressed:
+    if config.init_from and not resume:
+        set_saved_weights(Path(config.init_from), agent.online)
+        agent.copy_to_target()
+    run = Run(agent, envs, resume)
+    with closing(envs), run, StopOnSignal() as signal:
+        tensorboard = EpisodeTensorBoard(run.log_dir, config, resumed=resume is not None)
+        observations, masks = run.begin([*learning_rate_callbacks(agent), *callbacks, tensorboard])
+        while agent.progress < 1 and not agent.online.stop_training and not signal.received:
             # Play one step of every lane, remember it, learn from what is remembered.
-            actions = agent.act(observations, agent.epsilon, action_masks(infos, masks_shape))
+            actions = agent.act(observations, agent.epsilon, masks)
             next_observations, rewards, terminated, truncated, infos = envs.step(actions)
             final = final_observations(next_observations, infos)
-            final_masks = final_action_masks(infos, masks_shape)
+            final_masks = final_action_masks(infos, masks.shape)
             agent.remember(observations, actions, rewards, terminated, truncated, final, final_masks)
-            updates += agent.learn()
-            observations = next_observations
+            updates = agent.learn()
+            observations, masks = next_observations, action_masks(infos, masks.shape)
 
-            # An episode's return is the plain sum of its rewards.
-            returns += rewards
-            lengths += 1
-            ended = np.flatnonzero(terminated | truncated)[: config.episodes - played]
-            episodes += zip(returns[ended].tolist(), lengths[ended].tolist(), strict=True)
-            returns[ended] = lengths[ended] = 0
-            played += len(ended)
-            bar.update(config.lanes if config.steps else len(ended))
-            full = len(episodes) // config.aggregate_every * config.aggregate_every
-            for first in range(0, full, config.aggregate_every):
-                bar.set_postfix_str(run.end_window(episodes[first : first + config.aggregate_every], updates))
-            if full:
-                episodes, updates = episodes[full:], []
-        run.interrupted = ctrl_c.pressed
-        run.end(episodes, updates)
+            run.count(rewards, terminated | truncated, updates)
+            run.checkpoint_if_due(observations, masks)
+        run.end(observations, masks, signal.received)
     return run
 
 
@@ -109,14 +100,14 @@ def main() -> None:
 
     solvable = is_solvable(CONFIG)
     with exit_on_bad_input():
-        run = train(CONFIG, [PercentOfOptimum(CONFIG)] if solvable else [])
+        run = train(CONFIG, [PercentOfOptimum(CONFIG)] if solvable else [], RUN_DIR)
     print(run.summary())
     best, interrupted = run.best, run.interrupted
     del run  # with its replay memory, to make room for the judge's tables
     if solvable and best:
         print(judge_model(best).table())
     if interrupted:
-        sys.exit(130)
+        sys.exit(128 + interrupted)  # as shells have it
 
 
 if __name__ == "__main__":

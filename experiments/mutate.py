@@ -32,6 +32,8 @@ def _faults(file: str, tests: str, *texts: tuple[str, str, str]) -> list[Fault]:
     return [Fault(name, file, old, new, tests) for name, old, new in texts]
 
 
+SAME_RUN = "tests/test_resume.py::test_interrupted_and_resumed_is_the_same"
+GO_ON = "tests/test_resume.py::test_environments_go_on_where_they_stood"
 FAULTS = [
     *_faults(
         "replay_memory.py",
@@ -51,13 +53,6 @@ FAULTS = [
             "for i in np.flatnonzero(self._ended[steps % self._rows, lanes]):",
             "for i in ():",
         ),
-        ("priorities not raised to alpha", "+ self.EPSILON) ** self._alpha", "+ self.EPSILON)"),
-        (
-            "sign of the TD error in the priority",
-            "(np.abs(td_errors) + self.EPSILON)",
-            "(np.maximum(td_errors, 0) + self.EPSILON)",
-        ),
-        ("what fell off is still drawn", "lanes + lanes] = 0\n", "lanes + lanes] = 1\n"),
         (
             "a stack runs into the episode before",
             "(before < 0) | self._ended[before % self._rows, lanes]",
@@ -65,6 +60,17 @@ FAULTS = [
         ),
         ("a stack's oldest frame overwritten", "maxlen // lanes + stack", "maxlen // lanes + 1"),
         ("the mask of the observation, not the next", "_next_masks[last % self._rows", "_next_masks[rows"),
+    ),
+    *_faults(
+        "prioritized_replay.py",
+        "tests/test_prioritized_replay.py",
+        ("priorities not raised to alpha", "+ self.EPSILON) ** self._alpha", "+ self.EPSILON)"),
+        (
+            "sign of the TD error in the priority",
+            "(np.abs(td_errors) + self.EPSILON)",
+            "(np.maximum(td_errors, 0) + self.EPSILON)",
+        ),
+        ("what fell off is still drawn", "lanes + lanes] = 0\n", "lanes + lanes] = 1\n"),
         ("sum tree forgets what it passed on the left", "sums -= np.where(right, left, 0)", "pass"),
         ("sum tree's inner sums not kept", "while nodes[0] > 1:", "while False:"),
     ),
@@ -159,6 +165,70 @@ FAULTS = [
         ("a turned start's actions not turned back", ".T)]][:, view.actions] / len(views)", ".T)]] / len(views)"),
     ),
     *_faults(
+        "run.py",
+        f"{SAME_RUN}[Blob]",
+        ("open episodes forgotten", '"_returns", "_lengths", ', ""),
+        ("events after the checkpoint left in", "os.truncate(path, sizes[path.name])", "pass"),
+        ("the evaluations so far forgotten", 'self._evaluation.set_state(state["evaluation"])', "pass"),
+        ("a resumed window begun twice", '"_window_steps", "_window_is_open",', '"_window_steps",'),
+        ("updates since the window's begin forgotten", 'for update in state["updates"].tolist()]', "for update in []]"),
+    ),
+    *_faults(
+        "agent.py",
+        f"{SAME_RUN}[dropout]",
+        ("the optimizer begins anew", ", *self.online.optimizer.variables]", "]"),
+        (
+            "dropout begins anew",
+            "[*self.online.variables, *self.target.variables,",
+            "[*self.online.weights, *self.target.weights,",
+        ),
+    ),
+    *_faults(
+        "prioritized_replay.py",
+        "tests/test_prioritized_replay.py",
+        ("priorities not restored", 'self._tree[slots] = state["priorities"]', "self._tree[slots] = 1.0"),
+    ),
+    *_faults(
+        "callback_state.py",
+        f"{SAME_RUN}[CartPole]",
+        ("a logger's rows after the checkpoint left in", "os.truncate(callback.filename", "print(callback.filename"),
+        ("EarlyStopping begins anew", "setattr(callback, name, state[name])", "pass"),
+    ),
+    *_faults(
+        "env_state.py",
+        f"{GO_ON}[FrozenLake-v1]",
+        ("an environment's generator not restored", 'self.np_random.bit_generator.state = state["before"]', "pass"),
+    ),
+    *_faults(
+        "env_state.py",
+        f"{GO_ON}[ALE/Breakout-v5 4]",
+        ("a game's random numbers not restored", "include_rng=True", "include_rng=False"),
+        ("a game's older frames not restored", 'env.obs_queue.extend(state["frames"])', "pass"),
+    ),
+    *_faults(
+        "env_state.py",
+        "tests/test_resume.py::test_a_lane_that_cannot_be_repeated_starts_anew",
+        ("another observation not noticed", "if all(np.array_equal(np.asarray(a, b.dtype), b) for", "if all(True for"),
+    ),
+    *_faults(
+        "checkpoint.py",
+        "tests/test_safe_files.py::test_damaged_checkpoints",
+        ("a changed file not noticed", 'if _digest(data) != file["sha256"]:', "if False:"),
+        ("a changed manifest not noticed", 'if digest.decode(errors="replace") != _digest(text):', "if False:"),
+        ("only the newest checkpoint kept", "KEPT = 2", "KEPT = 1"),
+    ),
+    *_faults(
+        "model_file.py",
+        "tests/test_safe_files.py",
+        ("a changed model not noticed", ".encode() != content[-DIGEST_SIZE:]:", ".encode() == b'':"),
+        (
+            "code that a file names is run",
+            "if any(repeated.get(setting) != value",
+            "if any(False and repeated.get(setting) != value",
+        ),
+        ("packed members taken", "    if not plain or sum(", "    if sum("),
+    ),
+    *_faults(
         "train.py",
         "tests/test_train.py::test_the_stored_next_observation_is_the_final_one",
         ("autoreset row stored", "= final_observations(next_observations, infos)", "= next_observations"),
@@ -170,7 +240,8 @@ def copy_project(folder: Path) -> None:
     """Copy what the tests run: the modules, the tests and pytest's settings."""
     for path in [*ROOT.glob("*.py"), ROOT / "pyproject.toml"]:
         shutil.copy(path, folder)
-    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("tests", "experiments", "examples"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def faulty_text(fault: Fault) -> str:

@@ -362,10 +362,10 @@ def test_state_round_trip_continues_identically() -> None:
 
     first = DQNAgent(FEATURES, ACTIONS, config)
     go_on(first, 10)
-    state = first.get_state()
+    state, steps = first.get_state(), first.memory.get_steps()
     expected = go_on(first, 10)
     second = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(config, seed=99))
-    second.set_state(state)
+    second.set_state(state, [steps])
     assert go_on(second, 10) == expected
     assert (second.steps, second.updates, second.episodes) == (first.steps, first.updates, first.episodes)
 

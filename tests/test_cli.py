@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -188,18 +189,21 @@ def test_exact_needs_a_blob_that_stands_still(tmp_path: Path) -> None:
 
 
 def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
-    """Train, interrupt, score, record: the user's way through, in another folder than the scripts'."""
+    """Train, interrupt, score, record, go on: the user's way through, in another folder than the scripts'."""
     script = str(ROOT / "train.py")
-    arguments = ["--env-args", "size=4", "--seed", "5", "--evaluate-every", "50", "--evaluate-episodes", "50"]
+    arguments = ["--env-args", "size=4", "--seed", "5", "--evaluate-every", "100", "--evaluate-episodes", "50"]
+    arguments += ["--episodes", "1500", "--network", "dense"]
     process = subprocess.Popen(
         [sys.executable, script, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     while not list(tmp_path.glob("models/*best*.model")) and process.poll() is None:
         time.sleep(0.1)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
+    resume = [str(ROOT / "train.py"), "--resume", "latest"]
+    assert_refused(run(*resume, cwd=tmp_path), "in use by another process")
+    process.send_signal(signal.SIGTERM if os.name == "posix" else signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in errors
+    assert process.returncode == 128 + signal.SIGTERM and "Traceback" not in errors
+    assert "python train.py --resume logs/Blob-v0-default-seed5-" in output
     assert "(interrupted)" in output and "tensorboard --logdir logs" in output and "python play.py models" in output
 
     (model,) = tmp_path.glob("models/*best*.model")
@@ -218,6 +222,22 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     assert_refused(run(str(ROOT / "play.py"), str(moved), "--record", str(tmp_path / "file" / "a.gif")), "--record")
     recorded = run(str(ROOT / "play.py"), str(moved), "--record", "out.gif", "--seed", "1", cwd=tmp_path)
     assert recorded.returncode == 0 and (tmp_path / "out.gif").read_bytes().startswith(b"GIF89a")
+
+    assert_refused(run(*resume, "--lanes", "4", cwd=tmp_path), "leave out --lanes")
+    resumed = run(*resume, cwd=tmp_path)
+    assert resumed.returncode == 0 and resumed.stdout.startswith("1,500 episodes"), resumed.stderr
+    assert len(list(tmp_path.glob("models/*"))) == 2
+    assert_refused(run(*resume, cwd=tmp_path), "is finished: --episodes, above 1,5")
+    (log_dir,) = tmp_path.glob("logs/*")
+    told = run(str(ROOT / "doctor.py"), str(log_dir), cwd=tmp_path)
+    assert told.returncode == 0 and (told.stdout.startswith("- ") or told.stdout == "nothing looks wrong\n")
+    slow = ["--episodes", "100", "--learning-rate", "1e-9", "--init-from", str(moved)]
+    begun = run(str(ROOT / "train.py"), *arguments, *slow, cwd=tmp_path / "logs")
+    assert begun.returncode == 0, begun.stderr
+    before, after = (float(re.findall(r"mean return +(\S+)", text)[0]) for text in (exact.stdout, begun.stdout))
+    assert abs(before - after) < 1  # a new network is about 170 below
+    other = run(str(ROOT / "train.py"), "--size", "5", "--init-from", str(moved), cwd=tmp_path)
+    assert_refused(other, "elsewhere.model holds no weights for the network that the settings make")
 
 
 def test_ctrl_c_while_starting() -> None:
@@ -278,12 +298,17 @@ def test_a_game_and_a_network_of_ones_own(tmp_path: Path) -> None:
     trained = run(str(ROOT / "train.py"), *flags, *sizes, "--max-episode-steps", "60", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     (model,) = tmp_path.glob("models/own_game-Game-generic-*best*.model")
-    scored = run(str(ROOT / "evaluate.py"), str(model), cwd=tmp_path)
+    assert f"python play.py {model.relative_to(tmp_path)} --env own_game:Game --network own_" in trained.stdout
+    assert_refused(
+        run(str(ROOT / "evaluate.py"), str(model)), "If you trust it, repeat it: --env own_game:Game --network"
+    )
+    trust = ["--env", "own_game:Game", "--network", "own_network.py:build"]
+    scored = run(str(ROOT / "evaluate.py"), str(model), *trust, cwd=tmp_path)
     assert "100 greedy episodes\nreturn      -5.000 +- 0.000" in scored.stdout, scored.stdout + scored.stderr
-    played = run(str(ROOT / "play.py"), str(model), "--render", "ansi", "--episodes", "1", cwd=tmp_path)
+    played = run(str(ROOT / "play.py"), str(model), *trust, "--render", "ansi", "--episodes", "1", cwd=tmp_path)
     assert played.stdout.split("\n")[0] == "at 0" and "episode 1: return -5, 5 steps, terminated" in played.stdout
-    refused = run(str(ROOT / "play.py"), str(model), "--record", "x.gif", cwd=tmp_path)
+    refused = run(str(ROOT / "play.py"), str(model), *trust, "--record", "x.gif", cwd=tmp_path)
     assert_refused(refused, "own_game:Game cannot be shown as 'rgb_array', only as ansi")
-    assert_refused(run(str(ROOT / "evaluate.py"), str(model)), "--env: cannot import own_game from")
+    assert_refused(run(str(ROOT / "evaluate.py"), str(model), *trust), "--env: cannot import own_game from")
     (tmp_path / "own_network.py").unlink()
-    assert_refused(run(str(ROOT / "evaluate.py"), str(model), cwd=tmp_path), "there is no file own_network.py")
+    assert_refused(run(str(ROOT / "evaluate.py"), str(model), *trust, cwd=tmp_path), "there is no file own_network.py")

@@ -89,7 +89,7 @@ def test_the_agent_learns_the_best_answer(tmp_path: Path) -> None:
     )
     run = train(config)
     assert run.best
-    saved = read_saved_agent(run.best)
+    saved = read_saved_agent(run.best, {"env": config.env})
     q_values = load_q_values(run.best, make_saved_env(run.best, saved), saved)
     policy: Policy = {}
     for card, spot in itertools.product(range(3), range(4)):

@@ -15,7 +15,16 @@ import pytest
 from agent import DQNAgent
 from config import Config
 from environments import make_env
-from model_file import SavedAgent, load_network, make_saved_env, package_versions, read_saved_agent, save_model
+from model_file import (
+    DIGEST_SIZE,
+    SavedAgent,
+    load_network,
+    make_saved_env,
+    read_saved_agent,
+    save_model,
+    seal,
+    versions,
+)
 from startup import InputError
 
 CONFIG = Config(env_args={"size": 4}, seed=3)
@@ -26,7 +35,7 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DQNAgen
     env = make_env(CONFIG)
     agent = DQNAgent(env.observation_space, env.action_space, CONFIG)
     spaces = str(env.observation_space), str(env.action_space)
-    saved = SavedAgent(CONFIG, *spaces, 100, {"avg": 1.5, "min": -3.0, "max": 25.0}, package_versions())
+    saved = SavedAgent(CONFIG, *spaces, 100, {"avg": 1.5, "min": -3.0, "max": 25.0}, versions())
     path = tmp_path_factory.mktemp("models") / "x.model"
     save_model(path, agent.online, saved)
     return path, agent, saved
@@ -111,13 +120,15 @@ def test_a_failed_save_leaves_the_old_file(
 
 
 def rewrite(path: Path, to: Path, **changes: object) -> Path:
-    """Copy a .model file with changes to its agent.json."""
+    """Copy a .model file with changes to its agent.json, as someone would who knows the format."""
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(to, "w") as target:
         for member in source.namelist():
             data = source.read(member)
             if member == "agent.json":
                 data = json.dumps({**json.loads(data), **changes}).encode()
             target.writestr(member, data)
+        target.comment = bytes(DIGEST_SIZE)
+    seal(to)
     return to
 
 
@@ -160,7 +171,7 @@ def test_a_member_that_does_not_unpack(saved_model: tuple[Path, DQNAgent, SavedA
     data[data.rindex(b"PK\1\2") + 10] = 8
     path = tmp_path / "x.model"
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"is not a whole \.model file"):
+    with pytest.raises(InputError, match="its members are packed"):
         load(path)
 
 
@@ -172,7 +183,7 @@ def test_made_for_other_spaces(saved_model: tuple[Path, DQNAgent, SavedAgent], t
     # Claiming the other space as well does not help: the network itself has the wrong shape.
     space = str(make_env(Config(env_args={"size": 5})).observation_space)
     path = rewrite(path, tmp_path / "y.model", observation_space=space)
-    with pytest.raises(InputError, match=r"y.model holds no weights for the network that --network auto makes"):
+    with pytest.raises(InputError, match=r"y\.model holds no weights for the network that the settings make"):
         load(path)
 
 

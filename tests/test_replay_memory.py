@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from config import Config
 from environments import final_observations, make_vector_env
-from replay_memory import Batch, PrioritizedReplayMemory, ReplayMemory, SumTree, Transition
+from prioritized_replay import PrioritizedReplayMemory
+from replay_memory import Batch, ReplayMemory, Transition
 
 # The same examples every time: what fails on one machine fails on all.
 thorough = settings(max_examples=80, deadline=None, derandomize=True)
@@ -261,7 +262,7 @@ def test_observations_of_dicts_and_tuples_are_held_leaf_by_leaf() -> None:
                 )
         observations = next_observations
     restored = ReplayMemory(10, 2, example, 1)
-    restored.set_state(memory.get_state())
+    restored.set_state(memory.get_state(), [memory.get_steps()])
     for whole in (memory, restored):
         batch, *parts = [each.sample(30, 3, 0.9, np.random.default_rng(0)) for each in (whole, *leaves)]
         for expected, part in zip(parts, PARTS, strict=True):
@@ -287,15 +288,18 @@ def test_restored_memory_holds_the_same_and_goes_on_the_same(history: History, s
     lanes = history.lanes
     middle = len(history.ends) // 2
     held: list[Transition] = []
+    segments: list[dict[str, np.ndarray]] = []
     later: list[list[np.ndarray]] = []
     for step, (memory, twin) in enumerate(live(history)):
+        if step in (middle // 2, middle):  # what is written down twice is read in the order of time
+            segments.append(memory.get_steps(segments[-1]["steps"][-1] if segments else 0))
         if step == middle:
             state, held = memory.get_state(), list(twin)
         elif step > middle:  # the memory goes on, which must leave the state as it was
             later.append([np.array(column) for column in zip(*list(twin)[-lanes:], strict=True)])
     # Restored over another life, whose final observations must be forgotten.
     restored, _ = lived(history._replace(ends=[["T"] * lanes] * 9, seed=seed))
-    restored.set_state(state)
+    restored.set_state(state, segments)
     assert_holds(restored, held)
     for vector_step in later:
         restored.append(*vector_step)
@@ -306,13 +310,15 @@ def test_restored_memory_holds_the_same_and_goes_on_the_same(history: History, s
 
 @pytest.mark.parametrize(
     ("maxlen", "lanes", "shape", "n_actions"),
-    [(12, 2, (3,), 5), (8, 4, (3,), 5), (8, 2, (2,), 5), (8, 2, (3, 1), 5), (8, 2, (3,), 4)],
+    [(8, 4, (3,), 5), (8, 2, (2,), 5), (8, 2, (3, 1), 5), (8, 2, (3,), 4)],
 )
 def test_state_of_another_size_is_refused(maxlen: int, lanes: int, shape: tuple[int, ...], n_actions: int) -> None:
-    state = ReplayMemory(8, 2, np.zeros(3), 5).get_state()
-    ReplayMemory(9, 2, np.zeros(3), 5).set_state(state)  # 9 are 8 in steps of 2 lanes
+    memory = ReplayMemory(8, 2, np.zeros(3), 5)
+    memory.append(np.zeros((2, 3)), [0, 1], [0, 0], [False] * 2, [False] * 2, np.zeros((2, 3)))
+    state, steps = memory.get_state(), memory.get_steps()
+    ReplayMemory(9, 2, np.zeros(3), 5).set_state(state, [steps])  # 9 are 8 in steps of 2 lanes
     with pytest.raises(ValueError, match="in the state"):
-        ReplayMemory(maxlen, lanes, np.zeros(shape), n_actions).set_state(state)
+        ReplayMemory(maxlen, lanes, np.zeros(shape), n_actions).set_state(state, [steps])
 
 
 def test_holds_the_true_final_observations_of_cartpole() -> None:
@@ -344,84 +350,3 @@ def test_holds_the_true_final_observations_of_cartpole() -> None:
                 assert (next_observation != held.next_observation).any()
             observation = next_observation
     assert ends.count(True) > 20 and ends.count(False) > 20
-
-
-@thorough
-@given(st.data(), st.integers(1, 40))
-def test_sum_tree_is_a_list_of_numbers(data: st.DataObject, n: int) -> None:
-    tree, twin = SumTree(n), [0.0] * n
-    index, number = st.integers(0, n - 1), st.sampled_from([0.0, 0.1, 0.25, 1.0, 3.0, 1e6])
-    for _ in range(data.draw(st.integers(1, 10))):
-        changes = data.draw(st.dictionaries(index, number, min_size=1))
-        tree[np.array(list(changes))] = list(changes.values())
-        for i, value in changes.items():
-            twin[i] = value
-        assert tree[np.arange(n)].tolist() == twin
-        assert tree.total == pytest.approx(sum(twin))
-    running = np.cumsum(twin)
-    for share in [0.0, *data.draw(st.lists(st.floats(0, 1, exclude_max=True), max_size=10))]:
-        if tree.total > 0:
-            wanted = share * tree.total
-            (found,) = tree.find(np.array([wanted]))
-            assert twin[found] > 0  # what has no chance is never drawn
-            slack = 1e-9 * running[-1]
-            assert (running[found - 1] if found else 0) - slack <= wanted <= running[found] + slack
-
-
-def test_sum_tree_by_hand() -> None:
-    tree = SumTree(3)
-    tree[np.array([0, 1, 2])] = [1, 0, 2]
-    # The first index up to which the sum is more than 0, 0.9, 1 and 2.9: sums are 1, 1, 3.
-    assert tree.find(np.array([0, 0.9, 1, 2.9])).tolist() == [0, 0, 2, 2]
-    tree[np.array([0, 0])] = [5, 4]  # the last one stays
-    assert tree.total == 6
-
-
-def test_prioritized_chances_by_hand() -> None:
-    # Four transitions, alpha 0.5 and errors 4, -9, 0, 1 (EPSILON is 0.001): priorities sqrt(4.001) = 2.000250,
-    # sqrt(9.001) = 3.000167, sqrt(0.001) = 0.031623, sqrt(1.001) = 1.000500, which sum to 6.032539.
-    memory = PrioritizedReplayMemory(4, 2, np.zeros((), np.int64), 1, alpha=0.5)
-    no = np.zeros(2, bool)
-    for first in (10, 20):
-        memory.append([first, first + 1], [0, 0], [0, 0], no, no, [first + 10, first + 11])
-    memory.set_priorities(np.arange(4), np.array([4.0, -9.0, 0.0, 1.0]))
-    batch = memory.sample(40_000, 1, 0.9, np.random.default_rng(0))
-    expected = dict(zip([10, 11, 20, 21], np.array([2.000250, 3.000167, 0.031623, 1.000500]) / 6.032539, strict=True))
-    np.testing.assert_allclose(batch.chances, [expected[o] for o in batch.observations.tolist()], rtol=1e-5)
-    for observation, chance in expected.items():  # drawn from equal shares, the counts are off by two at most
-        assert (batch.observations == observation).sum() == pytest.approx(40_000 * chance, abs=2)
-
-
-@thorough
-@given(histories(), st.integers(0, 9999))
-def test_prioritized_memory_draws_only_what_it_holds(history: History, seed: int) -> None:
-    """New transitions have the largest priority, those that fell off have none; what is drawn is right, and a restored
-    memory draws the same."""
-    lanes = history.lanes
-    uniform, twin = lived(history)
-    memory = history.memory(PrioritizedReplayMemory)
-    assert isinstance(memory, PrioritizedReplayMemory)
-    generator = np.random.default_rng(seed)
-    errors: dict[int, float] = {}
-    for _, held in live(history):
-        memory.append(*[np.array(column) for column in zip(*list(held)[-lanes:], strict=True)])
-        newest = (memory._steps - 1) % memory._rows * lanes + np.arange(lanes)
-        errors.update(dict.fromkeys(newest.tolist(), memory._largest))
-        slots = memory.sample(5, 1, 0.9, generator).slots
-        td_errors = generator.normal(size=5) * 3
-        memory.set_priorities(slots, td_errors)
-        errors.update(zip(slots.tolist(), (np.abs(td_errors) + 0.001) ** 0.6, strict=True))
-    drawn = memory.sample(200, 3, 0.9, generator)
-    held_observations = {name_of(held.observation): index for index, held in enumerate(twin)}
-    indices = [held_observations[name_of(observation)] for observation in drawn.observations]  # all are held
-    first = memory._steps - len(twin) // lanes
-    rows = (first + np.array(indices) // lanes) % memory._rows
-    np.testing.assert_array_equal(drawn.slots, rows * lanes + np.array(indices) % lanes)
-    held_slots = ((first + np.arange(len(twin)) // lanes) % memory._rows) * lanes + np.arange(len(twin)) % lanes
-    total = sum(errors[slot] for slot in held_slots.tolist())
-    np.testing.assert_allclose(drawn.chances, [errors[slot] / total for slot in drawn.slots.tolist()])
-    np.testing.assert_array_equal(drawn.returns, uniform._gather(drawn.slots, drawn.chances, 3, 0.9).returns)
-    restored = history.memory(PrioritizedReplayMemory)
-    restored.set_state(memory.get_state())
-    again = [each.sample(20, 2, 0.9, np.random.default_rng(seed)) for each in (memory, restored)]
-    assert_batches_equal(*again)

@@ -1,0 +1,262 @@
+"""Checkpoints: files from which a run goes on exactly. None can be torn, and a damaged one is told from a whole one.
+
+A checkpoint is a manifest, `checkpoint-STEPS.json`, and the files that it names with their SHA-256: one with all arrays
+of the state, and the segments of the replay memory. A segment holds what was appended between two checkpoints, so every
+transition is written once, however large the memory. A manifest is written last, so what it names is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from model_file import written_whole
+from replay_memory import ReplayMemory
+from startup import InputError
+
+KEPT = 2  # manifests: if the newest is damaged, there is the one before
+LARGEST_MANIFEST = 64_000_000  # bytes
+_MANIFEST = re.compile(r"checkpoint-(\d{12,18})\.json")
+_FILE = re.compile(r"(state|steps)-[0-9-]+\.safetensors")
+
+
+class DamagedError(Exception):
+    """A checkpoint is not as it was written; the message says what is wrong."""
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: where they lie; made when the first is written.
+        memory: the run's replay memory, whose new steps go with every checkpoint.
+    """
+
+    def __init__(self, folder: Path, memory: ReplayMemory) -> None:
+        self.folder = folder
+        self._memory = memory
+        self._segments: list[dict[str, Any]] = []
+        self._saved_steps = 0  # steps of the memory that are in segments
+        self._newest: int | None = None
+
+    def write(self, number: int, state: Any) -> None:
+        """Write a checkpoint and delete what only older ones need.
+
+        Args:
+            number: of the steps so far; higher in every next checkpoint.
+            state: dicts and lists of arrays, numbers and texts.
+
+        Raises:
+            OSError: it cannot be written; the older ones are still there.
+        """
+        if number == self._newest:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        memory = self._memory
+        segments = [segment for segment in self._segments if segment["end"] > memory.oldest]
+        if not all((self.folder / segment["file"]).is_file() for segment in segments):
+            segments, self._saved_steps = [], 0  # somebody deleted them, but the memory still has it all
+        first = max(self._saved_steps, memory.oldest)
+        if memory.steps > first:
+            file = self._write_arrays(f"steps-{first:012}-{memory.steps:012}", memory.get_steps(first))
+            segments.append({"end": memory.steps, **file})
+        arrays: dict[str, np.ndarray] = {}
+        rest = _take_arrays(state, "state", arrays)
+        manifest = {"state": rest, "arrays": self._write_arrays(f"state-{number:012}", arrays), "segments": segments}
+        text = json.dumps(manifest)
+        with written_whole(self._manifest(number)) as path:
+            path.write_text(f"{_digest(text.encode())}\n{text}")
+        self._segments, self._saved_steps, self._newest = segments, memory.steps, number
+        self._delete_old()
+
+    def take_back_newest_step(self) -> None:
+        """Let the next checkpoint hold the memory's newest step once more: it was changed since."""
+        self._saved_steps -= 1
+
+    def _write_arrays(self, name: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
+        data = safetensors.numpy.save({key: np.asarray(array, order="C") for key, array in arrays.items()})
+        with written_whole(self.folder / f"{name}.safetensors") as path:
+            path.write_bytes(data)
+        return {"file": f"{name}.safetensors", "sha256": _digest(data)}
+
+    def _manifest(self, number: int) -> Path:
+        return _manifest_path(self.folder, number)
+
+    def numbers(self) -> list[int]:
+        """The numbers of the checkpoints that are there, newest first."""
+        return _numbers(self.folder)
+
+    def _delete_old(self) -> None:
+        numbers = self.numbers()
+        needed: set[str] = set()
+        for number in numbers[:KEPT]:
+            needed |= {self._manifest(number).name, *_files_named_in(self._manifest(number))}
+        for path in self.folder.iterdir():
+            if path.name not in needed:
+                path.unlink(missing_ok=True)
+
+    def read(self, number: int) -> Any:
+        """The state of a checkpoint, all its files compared with their checksums first.
+
+        Raises:
+            DamagedError: it is not whole.
+        """
+        manifest = read_manifest(self._manifest(number))
+        try:
+            for file in [manifest["arrays"], *manifest["segments"]]:
+                self._read_file(file)
+            return _put_arrays(manifest["state"], self._load(manifest["arrays"]))
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise DamagedError(f"its manifest does not fit together: {error!r}") from error
+
+    def segments(self, number: int) -> Iterator[dict[str, np.ndarray]]:
+        """The replay memory's segments, oldest first, of a checkpoint to go on from: newer ones are deleted.
+
+        Raises:
+            DamagedError: it is not whole.
+        """
+        self._segments, self._newest = read_manifest(self._manifest(number))["segments"], number
+        self._saved_steps = self._segments[-1]["end"] if self._segments else 0
+        for newer in self.numbers():
+            if newer > number:
+                self._manifest(newer).unlink()
+        for segment in self._segments:
+            yield self._load(segment)
+
+    def _load(self, file: dict[str, str]) -> dict[str, np.ndarray]:
+        try:
+            return safetensors.numpy.load(self._read_file(file))
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise DamagedError(f"{file['file']} cannot be read: {error}") from error
+
+    def _read_file(self, file: dict[str, str]) -> bytes:
+        name = file["file"]
+        if not _FILE.fullmatch(name):
+            raise DamagedError(f"it names a file {name!r}, which is none of a checkpoint's")
+        data = _read_bytes(self.folder / name, psutil.virtual_memory().available)
+        if _digest(data) != file["sha256"]:
+            raise DamagedError(f"{name} is not as it was written")
+        return data
+
+
+@contextlib.contextmanager
+def refused_if_misfit(folder: Path) -> Iterator[None]:
+    """Raise InputError when what is read inside from a run's checkpoint is not what the run needs."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (DamagedError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"the checkpoint in {folder} does not fit this run ({reason}): start it anew") from error
+
+
+def newest_whole(checkpoints: Checkpoints) -> tuple[int, Any]:
+    """Number and state of the newest checkpoint that is whole. Says on standard error which newer ones are not.
+
+    Raises:
+        InputError: there is none.
+    """
+    for number in checkpoints.numbers():
+        try:
+            return number, checkpoints.read(number)
+        except DamagedError as error:
+            print(f"warning: checkpoint {number} in {checkpoints.folder} is damaged: {error}", file=sys.stderr)
+    raise InputError(f"there is no whole checkpoint in {checkpoints.folder}: start the run anew")
+
+
+def newest_manifest(folder: Path) -> dict[str, Any]:
+    """The newest manifest in a folder that is whole; what it names may not be.
+
+    Raises:
+        InputError: there is none.
+    """
+    for number in _numbers(folder):
+        with contextlib.suppress(DamagedError):
+            return read_manifest(_manifest_path(folder, number))
+    raise InputError(f"there is no whole checkpoint in {folder}: start the run anew")
+
+
+def _numbers(folder: Path) -> list[int]:
+    names = [match[1] for path in folder.glob("checkpoint-*.json") if (match := _MANIFEST.fullmatch(path.name))]
+    return sorted(map(int, names), reverse=True)
+
+
+def _manifest_path(folder: Path, number: int) -> Path:
+    return folder / f"checkpoint-{number:012}.json"
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What a manifest says, compared with its own checksum.
+
+    Raises:
+        DamagedError: it is not whole.
+    """
+    digest, _, text = _read_bytes(path, LARGEST_MANIFEST).partition(b"\n")
+    if digest.decode(errors="replace") != _digest(text):
+        raise DamagedError(f"{path.name} is not as it was written")
+    try:
+        manifest = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path.name} is no JSON: {error}") from error
+    if not isinstance(manifest, dict):
+        raise DamagedError(f"{path.name} is no JSON object")
+    return manifest
+
+
+def _files_named_in(path: Path) -> set[str]:
+    try:
+        manifest = read_manifest(path)
+        return {file["file"] for file in [manifest["arrays"], *manifest["segments"]]}
+    except DamagedError:
+        return set()
+
+
+def _read_bytes(path: Path, largest: int) -> bytes:
+    """A regular file, no link, of a size that can be held."""
+    try:
+        if path.is_symlink() or not path.is_file():
+            raise DamagedError(f"{path.name} is missing")
+        if (size := path.stat().st_size) > largest:
+            raise DamagedError(f"{path.name} is too large ({size:,} bytes)")
+        return path.read_bytes()
+    except OSError as error:
+        raise DamagedError(f"{path.name} cannot be read ({error.strerror})") from error
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _take_arrays(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+    """The value as JSON has it: its arrays are moved to `arrays`, under the name that stands in their place."""
+    if isinstance(value, np.ndarray):
+        arrays[name] = value
+        return {"array": name}
+    if isinstance(value, dict):
+        return {"dict": {key: _take_arrays(part, f"{name}.{key}", arrays) for key, part in value.items()}}
+    if isinstance(value, list | tuple):
+        return [_take_arrays(part, f"{name}.{i}", arrays) for i, part in enumerate(value)]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _put_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """What `_take_arrays` was given, but for tuples, which come back as lists."""
+    if isinstance(value, list):
+        return [_put_arrays(part, arrays) for part in value]
+    if isinstance(value, dict):
+        if "array" in value:
+            return arrays[value["array"]]
+        return {key: _put_arrays(part, arrays) for key, part in value["dict"].items()}
+    return value

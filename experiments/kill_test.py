@@ -1,0 +1,193 @@
+"""Kill real runs at random moments, resume them, and compare the end with that of a run nobody killed:
+`python -m experiments.kill_test`"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from checkpoint import Checkpoints, newest_manifest
+from startup import at_least, end_quietly_on_ctrl_c, make_parser
+
+# A run of seconds with what the default run has: priorities, symmetries, a target network that counts episodes, and a
+# replay memory that is full before the end. Checkpoints follow so close that a good part of the kills hits one.
+SETTINGS = [
+    "--env-args",
+    "size=4",
+    "--episodes",
+    "1200",
+    "--lanes",
+    "8",
+    "--seed",
+    "5",
+    "--evaluate-every",
+    "200",
+    "--evaluate-episodes",
+    "100",
+    "--batch-size",
+    "64",
+    "--memory-size",
+    "4000",
+    "--learn-start",
+    "200",
+    "--target-every",
+    "20",
+    "--aggregate-every",
+    "20",
+    "--checkpoint-every",
+    "0.2",
+]
+OF_TIME = ("run/steps_per_second",)  # tags that measure time differ from run to run
+RESUME = ["--resume", "latest"]
+
+
+def command(folder: Path, settings: Sequence[str]) -> list[str]:
+    """A training command that leaves its files in a folder."""
+    folders = ["--models-dir", str(folder / "models"), "--logs-dir", str(folder / "logs")]
+    return [sys.executable, "train.py", *settings, *folders]
+
+
+def run_to_the_end(folder: Path, settings: Sequence[str]) -> None:
+    """Run a training command.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    done = subprocess.run(command(folder, settings), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(done.args)} ended with {done.returncode}: {done.stderr}")
+
+
+def kill_run(folder: Path, settings: Sequence[str], seconds: float, in_checkpoint: bool) -> str:
+    """Start a training command and kill it.
+
+    Args:
+        folder: of its files.
+        settings: of the command.
+        seconds: to wait before.
+        in_checkpoint: whether to wait then until a file of a checkpoint is half written.
+
+    Returns:
+        What was hit.
+    """
+    process = subprocess.Popen(command(folder, settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ends = time.perf_counter() + seconds
+    while process.poll() is None and time.perf_counter() < ends:
+        time.sleep(0.001)
+    while process.poll() is None and in_checkpoint and not list(folder.glob("logs/*/checkpoints/.*.part")):
+        time.sleep(0.0005)
+    half_written = bool(list(folder.glob("logs/*/checkpoints/.*.part")))
+    if process.poll() is not None:
+        return "nothing, it had ended"
+    process.kill()
+    process.wait()
+    if not list(folder.glob("logs/*/checkpoints/checkpoint-*.json")):
+        return "before the first checkpoint"
+    return "a checkpoint being written" if half_written else "training"
+
+
+def fingerprint(folder: Path) -> dict[str, Any]:
+    """All that must be the same in the end: state, replay memory and curves of the only run in a folder."""
+    (log_dir,) = folder.glob("logs/*/")
+    manifest = newest_manifest(log_dir / "checkpoints")
+    segments = [safetensors.numpy.load_file(log_dir / "checkpoints" / file["file"]) for file in manifest["segments"]]
+    state = Checkpoints(log_dir / "checkpoints", None).read(Checkpoints(log_dir / "checkpoints", None).numbers()[0])  # type: ignore[arg-type]
+    config = state.pop("config")
+    first = state["agent"]["memory"]["appended"] - config["memory_size"] // config["lanes"]
+    for of_the_process in ("elapsed", "events", "best"):
+        del state[of_the_process]
+    del state["run"]["_speed"]
+    state["callbacks"] = [{**callback, "size": None} for callback in state["callbacks"]]  # of logs that tell times
+    memory = {name: np.concatenate([segment[name] for segment in segments]) for name in segments[0]}
+    held, ends = memory["steps"] >= first, memory["final_keys"][:, 0] >= first
+    memory = {name: array[ends if name.startswith("final_") else held] for name, array in memory.items()}
+    return {"state": state, "memory": memory, "curves": curves(log_dir)}
+
+
+def curves(log_dir: Path) -> list[tuple[str, int, float]]:
+    """Every (tag, step, value) in a run's event files, in order, but for those of time."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.util.tensor_util import make_ndarray
+
+    points = []
+    for path in sorted(log_dir.glob("events.out.tfevents.*")):
+        for event in EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                if value.tag not in OF_TIME and value.metadata.plugin_data.plugin_name in ("", "scalars"):
+                    points.append((value.tag, event.step, float(make_ndarray(value.tensor))))
+    return points
+
+
+def differences(found: Any, expected: Any, path: str = "run") -> list[str]:
+    """Where two fingerprints differ in any bit."""
+    if isinstance(expected, dict) and isinstance(found, dict) and expected.keys() == found.keys():
+        return [text for key in expected for text in differences(found[key], expected[key], f"{path}.{key}")]
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        pairs = enumerate(zip(found, expected, strict=True))
+        return [text for i, pair in pairs for text in differences(*pair, f"{path}[{i}]")]
+    if isinstance(expected, np.ndarray) and isinstance(found, np.ndarray):
+        same = found.dtype == expected.dtype and found.tobytes() == expected.tobytes()
+    else:
+        same = found == expected
+    return [] if same else [path]
+
+
+def main() -> None:
+    """The command line."""
+    end_quietly_on_ctrl_c()
+    parser = make_parser(__doc__ or "")
+    parser.add_argument("--kills", type=at_least(1), default=50, help="kills (default: %(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=1, help="of the moments (default: %(default)s)")
+    arguments = parser.parse_args()
+    if not test(arguments.kills, arguments.seed):
+        sys.exit(1)
+
+
+def test(kills: int, seed: int, settings: Sequence[str] = SETTINGS) -> bool:
+    """Kill runs as often, every third of them twice and more, until all is done; print every kill and what came of it.
+    Returns whether every run ended like the one that nobody killed."""
+    generator = np.random.default_rng(seed)
+    done, wrong, hits = 0, 0, []
+    with tempfile.TemporaryDirectory() as name:
+        reference = Path(name) / "reference"
+        began = time.perf_counter()
+        run_to_the_end(reference, settings)
+        seconds, expected = time.perf_counter() - began, fingerprint(reference)
+        print(f"without a kill: {seconds:.1f} s, {len(expected['curves'])} points", flush=True)
+        while done < kills:
+            folder, going_on = Path(name) / "killed", False
+            rounds = min(kills - done, int(generator.choice([1, 1, 2, 3])))
+            for _ in range(rounds):
+                now = RESUME if going_on else settings
+                hit = kill_run(folder, now, float(generator.uniform(0, seconds)), bool(generator.random() < 0.3))
+                hits.append(hit)
+                if list(folder.glob("logs/*/checkpoints/checkpoint-*.json")):
+                    going_on = True
+                else:
+                    shutil.rmtree(folder, ignore_errors=True)
+            done += rounds
+            try:
+                run_to_the_end(folder, RESUME if going_on else settings)
+                different = differences(fingerprint(folder), expected)
+            except RuntimeError as error:
+                different = [] if "is finished" in str(error) else [str(error)]
+                different = different or differences(fingerprint(folder), expected)
+            wrong += bool(different)
+            print(f"{done} kills: {', '.join(hits[-rounds:])}: {different[:5] or 'identical'}", flush=True)
+            shutil.rmtree(folder)
+    counts = {hit: hits.count(hit) for hit in sorted(set(hits))}
+    print(f"{done} kills ({counts}), {wrong} runs not identical")
+    return not wrong
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""A long run: does it grow, does it slow down? `python -m experiments.soak`"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+import threading
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from config import Config
+from startup import at_least, end_quietly_on_ctrl_c, import_tensorflow, make_parser
+
+WARM_UP = 0.1  # of the run: meanwhile the memory fills and TensorFlow sets up its pools
+
+
+class Reading(NamedTuple):
+    """What is read at the end of a window."""
+
+    updates: int
+    seconds: float
+    resident: int  # bytes
+    files: int
+    threads: int
+
+
+def read_all(updates: int, seed: int) -> list[Reading]:
+    """Train for so many updates, checkpoints included, and read all dials at the end of every window."""
+    import_tensorflow()
+    import keras
+    import psutil
+
+    from train import train
+
+    readings: list[Reading] = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+            process = psutil.Process()
+            files = process.num_fds() if os.name == "posix" else len(process.open_files())
+            memory = process.memory_info().rss
+            now = time.perf_counter()
+            readings.append(Reading(int((logs or {})["updates"]), now, memory, files, threading.active_count()))
+
+    with tempfile.TemporaryDirectory() as folder:
+        lanes = 8
+        config = Config(
+            seed=seed,
+            lanes=lanes,
+            learn_every=lanes,  # an update for every step of all lanes
+            batch_size=32,
+            memory_size=20_000,
+            episodes=10**9,
+            steps=updates * lanes + 1_000,
+            evaluate_every=updates * lanes // 20,
+            evaluate_episodes=200,
+            models_dir=f"{folder}/models",
+            logs_dir=f"{folder}/logs",
+        )
+        train(config, [Watch()])
+    return readings
+
+
+def report(readings: list[Reading]) -> str:
+    """Growth and slowdown after the warm-up: of the last tenth against the first tenth after it."""
+    counted = [reading for reading in readings if reading.updates > WARM_UP * readings[-1].updates]
+    tenth = max(2, len(counted) // 10)
+    first, last = counted[:tenth], counted[-tenth:]
+    speeds = [
+        np.median([(b.updates - a.updates) / (b.seconds - a.seconds) for a, b in itertools.pairwise(part)])
+        for part in (first, last)
+    ]
+    memory = [np.mean([reading.resident for reading in part]) for part in (first, last)]
+    lines = [
+        f"updates     {readings[-1].updates:,} in {readings[-1].seconds - readings[0].seconds:,.0f} s",
+        f"memory      {memory[0] / 1e6:,.0f} MB, at the end {memory[1] / 1e6:,.0f} ({memory[1] / memory[0] - 1:+.2%})",
+        f"speed       {speeds[0]:,.1f} updates/s, at the end {speeds[1]:,.1f} ({speeds[1] / speeds[0] - 1:+.1%})",
+        f"open files  {first[0].files}, at the end {last[-1].files}",
+        f"threads     {first[0].threads}, at the end {last[-1].threads}",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    end_quietly_on_ctrl_c()
+    parser = make_parser(__doc__ or "")
+    parser.add_argument("--updates", type=at_least(1_000), default=200_000, help="updates (default: %(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=1, help="of the run (default: %(default)s)")
+    arguments = parser.parse_args()
+    print(report(read_all(arguments.updates, arguments.seed)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Greedy evaluations while an agent trains: from the same starts every time, to choose the best model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from config import Config
+from evaluate import EVALUATION_SEED, make_evaluation_envs, play_greedily
+from symmetry import QValues
+
+
+class GreedyEvaluation:
+    """Plays greedily from fixed starts and says whether this is the best model so far.
+
+    Args:
+        config: the run's settings.
+
+    Attributes:
+        scores: of the latest evaluation, as `evaluate.Episodes.scores`; empty before the first.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._envs = make_evaluation_envs(config, config.evaluate_episodes)
+        self.scores: dict[str, float] = {}
+        self._best_returns: np.ndarray | None = None
+        self._evaluated = 0  # on the clock
+
+    @property
+    def spaces(self) -> tuple[str, str]:
+        """The text of the observation and of the action space."""
+        return str(self._envs.single_observation_space), str(self._envs.single_action_space)
+
+    def is_due(self, clock: int) -> bool:
+        """Whether a multiple of `evaluate_every` was passed since the last one, on a clock that counts episodes, or
+        steps where these limit the run."""
+        every = self._config.evaluate_every
+        return clock // every > self._evaluated // every
+
+    def has_seen(self, clock: int) -> bool:
+        """Whether there was an evaluation at this time."""
+        return self._evaluated == clock
+
+    def is_best(self, q_values: QValues, clock: int) -> bool:
+        """Evaluate, and tell whether no earlier model was better by more than chance.
+
+        Late in a run models differ in a few starts of a hundred thousand, which no affordable number of starts tells
+        apart. So of models that are as good as the highest scorer, within two standard errors of the mean difference
+        from the same starts, the one that has learned longest is the best.
+        """
+        self._evaluated = clock
+        config = self._config
+        episodes = play_greedily(
+            self._envs, q_values, config.evaluate_episodes, EVALUATION_SEED, config.discount, config.reward_clip
+        )
+        self.scores = episodes.scores()
+        if self._best_returns is None or episodes.returns.mean() >= self._best_returns.mean():
+            self._best_returns = episodes.returns
+        shortfall = self._best_returns - episodes.returns
+        return bool(shortfall.mean() <= 2 * shortfall.std() / np.sqrt(len(shortfall)))
+
+    def get_state(self) -> dict[str, Any]:
+        """All that later evaluations depend on, for `set_state`."""
+        return {"scores": self.scores, "best_returns": self._best_returns, "evaluated": self._evaluated}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go back to where `get_state` was called."""
+        self.scores, self._best_returns = state["scores"], state["best_returns"]
+        self._evaluated = state["evaluated"]
+
+    def close(self) -> None:
+        """Close its environments."""
+        self._envs.close()

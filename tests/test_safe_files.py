@@ -1,0 +1,407 @@
+"""Files of strangers: whatever is in a `.model` file or a checkpoint, reading it ends in one clear line or in a model,
+and runs nothing, writes nothing and takes little memory."""
+
+import copy
+import hashlib
+import json
+import pickle
+import resource
+import stat
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent import DQNAgent
+from checkpoint import Checkpoints, newest_manifest, newest_whole
+from config import Config
+from environments import make_env
+from model_file import (
+    DIGEST_SIZE,
+    LARGEST_JSON,
+    MEMBER,
+    WEIGHTS,
+    SavedAgent,
+    load_network,
+    make_saved_env,
+    read_saved_agent,
+    save_model,
+    seal,
+    versions,
+)
+from replay_memory import ReplayMemory
+from run import Run
+from startup import InputError, one_line
+from train import train
+
+many = settings(max_examples=100, deadline=None, derandomize=True)
+CONFIG = Config(env_args={"size": 4}, seed=3)
+Members = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    env = make_env(CONFIG)
+    agent = DQNAgent(env.observation_space, env.action_space, CONFIG)
+    saved = SavedAgent(CONFIG, str(env.observation_space), str(env.action_space), 1, {"avg": 1.0}, versions())
+    path = tmp_path_factory.mktemp("models") / "x.model"
+    save_model(path, agent.online, saved)
+    return path
+
+
+def load(path: Path) -> None:
+    """As play.py and evaluate.py do."""
+    saved = read_saved_agent(path)
+    load_network(path, make_saved_env(path, saved), saved.config)
+
+
+def assert_one_line(error: BaseException) -> None:
+    """What the user sees of it: one line of printable characters."""
+    text = one_line(str(error))
+    assert text and text.isprintable() and len(text) < 1_100
+
+
+def assert_refused(path: Path) -> str:
+    """The file is refused with one line that names it, or what it names. Returns the line."""
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert_one_line(caught.value)
+    text = str(caught.value)
+    assert str(path) in text or "--" in text or "environment" in text
+    return text
+
+
+@pytest.fixture(autouse=True)
+def little_memory() -> Iterator[None]:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+@many
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_cut_anywhere(model: Path, share: float) -> None:
+    content = model.read_bytes()
+    path = model.with_name("cut.model")
+    path.write_bytes(content[: int(share * len(content))])
+    assert_refused(path)
+
+
+@many
+@given(data=st.data())
+def test_bytes_changed_anywhere(model: Path, data: st.DataObject) -> None:
+    content = bytearray(model.read_bytes())
+    # The archive's own structures, at its end, as often as all of the rest.
+    begin = data.draw(st.sampled_from([0, len(content) - 1_200]))
+    for at in data.draw(st.lists(st.integers(begin, len(content) - 1), min_size=1, max_size=4, unique=True)):
+        content[at] ^= data.draw(st.integers(1, 255))
+    path = model.with_name("changed.model")
+    path.write_bytes(content)
+    assert_refused(path)
+
+
+@many
+@given(data=st.binary(max_size=2_000))
+def test_anything(model: Path, data: bytes) -> None:
+    path = model.with_name("anything.model")
+    path.write_bytes(data)
+    assert_refused(path)
+
+
+def members_of(model: Path) -> Members:
+    with zipfile.ZipFile(model) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def forge(to: Path, members: Members, **options: Any) -> Path:
+    """Write members as someone would who knows the format: with the right digest."""
+    with zipfile.ZipFile(to, "w", **options) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        archive.comment = bytes(DIGEST_SIZE)
+    seal(to)
+    return to
+
+
+def test_a_forged_file_that_changes_nothing_is_read(model: Path) -> None:
+    load(forge(model.with_name("same.model"), members_of(model)))
+
+
+@many
+@given(data=st.data())
+def test_forged_weights(model: Path, data: st.DataObject) -> None:
+    # The digest is right: only what reads the weights stands between them and the program.
+    members = members_of(model)
+    weights = bytearray(members[WEIGHTS])
+    header = int.from_bytes(weights[:8], "little")
+    for at in data.draw(st.lists(st.integers(0, header + 7), min_size=1, max_size=6, unique=True)):
+        weights[at] = data.draw(st.integers(0, 255))
+    path = forge(model.with_name("forged.model"), {**members, WEIGHTS: bytes(weights)})
+    try:
+        load(path)  # a blank in the header may have become another blank
+    except InputError as error:
+        assert_one_line(error)
+
+
+WRONG: list[Any] = [None, -1, 1e400, "../../x", "x" * 10_000, [], {"a": {"b": []}}, True, "\x1b[31mred\n"]
+
+
+@pytest.mark.parametrize("setting", [field.name for field in fields(Config)])
+def test_every_setting_of_a_wrong_kind(model: Path, setting: str) -> None:
+    members = members_of(model)
+    agent = json.loads(members[MEMBER])
+    for wrong in WRONG:
+        changed = {**agent, "config": {**agent["config"], setting: wrong}}
+        path = forge(model.with_name("setting.model"), {**members, MEMBER: json.dumps(changed).encode()})
+        try:
+            load(path)  # some of them are right for some settings
+        except InputError as error:
+            assert_one_line(error)
+
+
+def agent_json(**changes: Any) -> Callable[[Members], Members]:
+    def change(members: Members) -> Members:
+        return {**members, MEMBER: json.dumps({**json.loads(members[MEMBER]), **changes}).encode()}
+
+    return change
+
+
+def config_json(**changes: Any) -> Callable[[Members], Members]:
+    return agent_json(config=asdict(Config(**{**asdict(CONFIG), **changes})))
+
+
+def weights_of(**arrays: np.ndarray) -> Callable[[Members], Members]:
+    return lambda members: {**members, WEIGHTS: safetensors.numpy.save(arrays)}
+
+
+def raw(member: str, content: bytes) -> Callable[[Members], Members]:
+    return lambda members: {**members, member: content}
+
+
+class Bomb:
+    """Unpickling it would leave a file."""
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("/tmp/unpickled"),)
+
+
+def header(text: str) -> bytes:
+    return len(text).to_bytes(8, "little") + text.encode()
+
+
+HUGE = '{"0000":{"dtype":"F32","shape":[1000000000,1000000000],"data_offsets":[0,4000000000000000000]}}'
+ATTACKS: dict[str, Callable[[Members], Members]] = {
+    "environment of a module": config_json(env="os:system", env_args={}),
+    "environment of a file": config_json(env="examples.kuhn_poker:KuhnPoker", env_args={}),
+    "environment of a module and an ID": config_json(env="antigravity:CartPole-v1", env_args={}),
+    "environment that is not registered": config_json(env="Nothing-v0", env_args={}),
+    "network file": config_json(network="/etc/passwd.py:main"),
+    "network file beside it": config_json(network="evil.py:network"),
+    "path among the arguments": config_json(env="Ant-v5", env_args={"xml_file": "/tmp/evil.xml"}),
+    "file among the arguments": config_json(env="Ant-v5", env_args={"xml_file": "evil.xml"}),
+    "Windows path among the arguments": config_json(env_args={"observation": "C:\\x"}),
+    "huge board": config_json(env_args={"size": 1_000}),
+    "huger board": config_json(env_args={"size": 10**12}),
+    "huge stack": config_json(frame_stack=100_000),
+    "unknown argument": config_json(env_args={"size": 4, "evil": 1}),
+    "no text": agent_json(versions={"keras": 3}),
+    "control characters": agent_json(observation_space="\x1b]0;x\x07\n\n"),
+    "long texts": agent_json(observation_space="x" * 500_000),
+    "unknown field": agent_json(code="import os"),
+    "no config": agent_json(config=None),
+    "too large JSON": raw(MEMBER, b" " * (LARGEST_JSON + 1) + b"{}"),
+    "deep JSON": raw(MEMBER, b"[" * 100_000),
+    "long number": raw(MEMBER, b'{"config": ' + b"9" * 100_000 + b"}"),
+    "no JSON": raw(MEMBER, b"\xff\xfe"),
+    "a list": raw(MEMBER, b"[]"),
+    "a pickle for JSON": raw(MEMBER, pickle.dumps(Bomb())),
+    "a pickle for weights": raw(WEIGHTS, pickle.dumps(Bomb())),
+    "weights of huge shape": raw(WEIGHTS, header(HUGE)),
+    "weights of a huge header": raw(WEIGHTS, (2**62).to_bytes(8, "little") + b"{}"),
+    "weights of a negative shape": raw(
+        WEIGHTS, header('{"0000":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}') + bytes(4)
+    ),
+    "weights that overlap": raw(
+        WEIGHTS,
+        header(
+            '{"0":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"1":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
+        )
+        + bytes(4),
+    ),
+    "no weights": weights_of(),
+    "other weights": weights_of(a=np.zeros((2, 2), np.float32)),
+    "empty weights": raw(WEIGHTS, b""),
+    "a missing member": lambda members: {k: v for k, v in members.items() if k != WEIGHTS},
+    "no settings": lambda members: {k: v for k, v in members.items() if k != MEMBER},
+    "another member": raw("evil.py", b"import os"),
+    "a member in the folder above": raw("../evil.py", b"import os"),
+    "a member in the root": raw("/tmp/evil.py", b"import os"),
+    "a member with control characters": raw("\x1b[31m.py", b""),
+    "nothing": lambda members: {},
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks(model: Path, attack: str) -> None:
+    assert_refused(forge(model.with_name("attack.model"), ATTACKS[attack](members_of(model))))
+    assert not Path("/tmp/unpickled").exists() and not (model.parent.parent / "evil.py").exists()
+
+
+def test_a_zip_bomb(model: Path) -> None:
+    members = {**members_of(model), MEMBER: b" " * 50_000_000}
+    path = forge(model.with_name("bomb.model"), members, compression=zipfile.ZIP_DEFLATED)
+    assert "packed" in assert_refused(path)
+
+
+def test_a_link_and_a_name_given_twice(model: Path) -> None:
+    members = members_of(model)
+    path = model.with_name("link.model")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            member = zipfile.ZipInfo(name)
+            member.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(member, content)
+        archive.comment = bytes(DIGEST_SIZE)
+    seal(path)
+    assert "linked" in assert_refused(path)
+    with zipfile.ZipFile(path, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        for name, content in [*members.items(), (MEMBER, b"{}")]:
+            archive.writestr(name, content)
+        archive.comment = bytes(DIGEST_SIZE)
+    seal(path)
+    assert_refused(path)
+
+
+@pytest.mark.parametrize("size", [0, 2**40, 2**63])
+def test_declared_sizes(model: Path, size: int) -> None:
+    # Both sizes in the central directory (at offsets 20 and 24), for each member.
+    content = bytearray(model.read_bytes())
+    at = content.find(b"PK\1\2")
+    while at >= 0:
+        content[at + 20 : at + 28] = (min(size, 2**32 - 2).to_bytes(4, "little")) * 2
+        at = content.find(b"PK\1\2", at + 1)
+    path = model.with_name("sizes.model")
+    path.write_bytes(content)
+    seal(path)
+    assert_refused(path)
+
+
+def test_what_is_repeated_is_trusted(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    change = config_json(env="examples.kuhn_poker:KuhnPoker", env_args={})
+    path = forge(model.with_name("kuhn.model"), change(members_of(model)))
+    with pytest.raises(InputError, match=r"repeat it: --env examples\.kuhn_poker:KuhnPoker"):
+        read_saved_agent(path)
+    assert read_saved_agent(path, {"env": "examples.kuhn_poker:KuhnPoker"}).config.env.endswith("KuhnPoker")
+    with pytest.raises(InputError, match="repeat it"):
+        read_saved_agent(path, {"env": "examples.kuhn_poker:Other"})
+
+
+def lived(folder: Path) -> Checkpoints:
+    """Two checkpoints of a memory that went on in between, with a state of all kinds."""
+    memory = ReplayMemory(8, 2, np.zeros(3), 2)
+    checkpoints = Checkpoints(folder, memory)
+    for number in range(2):
+        for _ in range(3):
+            memory.append(np.ones((2, 3)), [0, 1], [0, 1], [False] * 2, [True, False], np.zeros((2, 3)))
+        checkpoints.write(number, {"a": np.arange(5), "b": [1, 2.5, None, "text", {"c": np.zeros((0, 2))}]})
+    return checkpoints
+
+
+@many
+@given(data=st.data())
+def test_damaged_checkpoints(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Cut or changed anywhere, or missing: the newest is known to be damaged, and the one before is used if it does not
+    need the same file."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    checkpoints = lived(folder)
+    victim = data.draw(st.sampled_from(sorted(path.name for path in folder.iterdir())))
+    content = bytearray((folder / victim).read_bytes())
+    kind = data.draw(st.sampled_from(["cut", "changed", "missing", "link"]))
+    if kind == "cut":
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    elif kind == "changed":
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    (folder / victim).unlink()
+    if kind == "link":
+        (folder / victim).symlink_to("/etc/passwd")
+    elif kind != "missing":
+        (folder / victim).write_bytes(content)
+    if victim == "steps-000000000000-000000000003.safetensors":  # both need it
+        with pytest.raises(InputError, match="no whole checkpoint"):
+            newest_whole(checkpoints)
+        return
+    number, state = newest_whole(checkpoints)
+    assert number == (1 if victim.endswith("0000.json") or victim == "state-000000000000.safetensors" else 0)
+    np.testing.assert_array_equal(state["a"], np.arange(5))
+    assert state["b"][:4] == [1, 2.5, None, "text"] and state["b"][4]["c"].shape == (0, 2)
+
+
+@pytest.fixture(scope="module")
+def broken_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str, Any]]:
+    """A run that was broken off, and its newest manifest."""
+    folder = tmp_path_factory.mktemp("run")
+    config = Config(
+        env_args={"size": 4}, seed=1, lanes=2, episodes=40, learn_start=9, evaluate_episodes=2, network="dense",
+        models_dir=str(folder / "models"), logs_dir=str(folder / "logs"), memory_size=99,
+    )  # fmt: skip
+    run = train(config)
+    return run, newest_manifest(run.log_dir / "checkpoints")
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_forged_states(broken_off: tuple[Run, dict[str, Any]], data: st.DataObject) -> None:
+    """What a checkpoint says is forged, with the right digests: resuming ends in one line, or goes on."""
+    run, manifest = broken_off
+    forged = copy.deepcopy(manifest)
+    place = forged["state"]["dict"]
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else list(range(len(place)))))
+        if not place[key] or not isinstance(place[key], dict | list) or data.draw(st.integers(0, 3)) == 0:
+            break
+        place = place[key]
+    if data.draw(st.booleans()):
+        del place[key]
+    else:
+        place[key] = data.draw(
+            st.sampled_from([None, -1, 10**30, "x", [], {"dict": {}}, {"array": "state.masks"}, True])
+        )
+    text = json.dumps(forged)
+    path = run.log_dir / "checkpoints" / f"checkpoint-{10**11:012}.json"
+    path.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
+    try:
+        resumed = Run(run.agent, run.envs, run.log_dir)
+        with resumed:
+            resumed.begin([])
+    except InputError as error:
+        assert_one_line(error)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+MANIFESTS: dict[str, Any] = {
+    "a list": [],
+    "nothing": {},
+    "no arrays": {"state": {"dict": {}}, "segments": []},
+    "a file elsewhere": {"state": 1, "arrays": {"file": "../x", "sha256": ""}, "segments": []},
+    "a file in the root": {"state": 1, "arrays": {"file": "/etc/passwd", "sha256": ""}, "segments": []},
+    "no name": {"state": 1, "arrays": {"file": 7, "sha256": ""}, "segments": []},
+    "no segments": {"state": 1, "arrays": {"file": "state-0.safetensors", "sha256": ""}, "segments": 7},
+}
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_forged_manifests(tmp_path: Path, name: str) -> None:
+    checkpoints = lived(tmp_path)
+    text = json.dumps(MANIFESTS[name])
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    (tmp_path / "checkpoint-000000000002.json").write_text(f"{digest}\n{text}")
+    assert newest_whole(checkpoints)[0] == 1
