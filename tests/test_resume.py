@@ -1,11 +1,13 @@
 """A resumed run is the run that was never interrupted: bit for bit, in its models, its memory and its curves."""
 
+import contextlib
 import csv
 import dataclasses
+import itertools
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from env_state import Recorder, get_lanes_state, set_lanes_state
 from environments import make_env, make_vector_env
 from experiments.kill_test import SETTINGS, differences, fingerprint
 from experiments.kill_test import test as kill_and_resume
+from run import Run
 from run_folder import find_run, lock_run, settings_to_resume
 from startup import InputError
 from train import train
@@ -41,6 +44,21 @@ class Interrupt(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if epoch == self.window:
             signal.raise_signal(self.number)
+
+
+@contextlib.contextmanager
+def interrupted_after(steps: int, number: int = signal.SIGINT) -> Iterator[None]:
+    """A signal comes in the middle of a window, after so many vector steps."""
+    count, calls = Run.count, itertools.count(1)
+
+    def counting(run: Run, *step: Any) -> None:
+        count(run, *step)
+        if next(calls) == steps:
+            signal.raise_signal(number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "count", counting)
+        yield
 
 
 def with_dropout(observation_space: gym.Space, n_actions: int) -> keras.Model:
@@ -73,15 +91,19 @@ def test_interrupted_and_resumed_is_the_same(
     def config_in(folder: str) -> Config:
         path = tmp_path / folder
         path.mkdir()
-        settings_here = {**settings, "aggregate_every": 7, "memory_size": 200, "evaluate_every": 10}
+        settings_here = {**settings, "aggregate_every": 7, "memory_size": 200, "evaluate_every": 14}
         return small_config(**settings_here, models_dir=str(path / "models"), logs_dir=str(path / "logs"))
 
     config = config_in("whole")
     train(config, extra_callbacks(tmp_path / "whole"))
     config = config_in("broken")
-    run = train(config, [*extra_callbacks(tmp_path / "broken"), Interrupt(1)])
+    callbacks = extra_callbacks(tmp_path / "broken")
+    with interrupted_after(30):
+        run = train(config, callbacks)
+    assert run._checkpoints.numbers()[0] == 120  # four lanes
     assert run.interrupted == signal.SIGINT and "--resume" in run.summary()
-    again = train(config, [*extra_callbacks(tmp_path / "broken"), Interrupt(3, signal.SIGTERM)], run.log_dir)
+    with interrupted_after(25, signal.SIGTERM):
+        again = train(config, [*extra_callbacks(tmp_path / "broken"), Interrupt(99)], run.log_dir)
     assert again.interrupted == signal.SIGTERM
     warned = capsys.readouterr().err
     assert "the callback Interrupt starts anew" in warned and warned.count("anew") == 1
