@@ -137,9 +137,13 @@ class ReplayMemory:
         self._ended[row] = np.logical_or(terminated, truncated)
         self._next_masks[row] = next_masks
         for lane in np.flatnonzero(self._ended[row]).tolist():
-            final = optree.tree_map(lambda ring, lane=lane: ring[next_row, lane].copy(), self._observations)
-            self._final_observations[row, lane] = final
+            self._keep_final_observation(row, lane)
         self._steps += 1
+
+    def _keep_final_observation(self, row: int, lane: int) -> None:
+        next_row = (row + 1) % self._rows  # where a reset's observation will be written over it
+        final = optree.tree_map(lambda ring: ring[next_row, lane].copy(), self._observations)
+        self._final_observations[row, lane] = final
 
     def _write(self, row: int, observations: Observations) -> None:
         def write(ring: np.ndarray, arrays: npt.ArrayLike) -> None:
@@ -300,11 +304,10 @@ class ReplayMemory:
 
     def cut(self, lane: int) -> None:
         """Count the newest step of a lane as truncated: what is appended next does not go on from there."""
-        row, next_row = (self._steps - 1) % self._rows, self._steps % self._rows
+        row = (self._steps - 1) % self._rows
         if self._steps and not self._ended[row, lane]:
             self._ended[row, lane] = True
-            final = optree.tree_map(lambda ring: ring[next_row, lane].copy(), self._observations)
-            self._final_observations[row, lane] = final
+            self._keep_final_observation(row, lane)
 
     def _step(self, row: int) -> int:
         """The vector step that lies in a row."""

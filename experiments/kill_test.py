@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from checkpoint import Checkpoints, newest_manifest
+from checkpoint import Checkpoints, newest_manifest, newest_whole
+from doctor import read_points
 from startup import at_least, end_quietly_on_ctrl_c, make_parser
 
 # A run of seconds with what the default run has: priorities, symmetries, a target network that counts episodes, and a
@@ -100,7 +101,7 @@ def fingerprint(folder: Path) -> dict[str, Any]:
     (log_dir,) = folder.glob("logs/*/")
     manifest = newest_manifest(log_dir / "checkpoints")
     segments = [safetensors.numpy.load_file(log_dir / "checkpoints" / file["file"]) for file in manifest["segments"]]
-    state = Checkpoints(log_dir / "checkpoints", None).read(Checkpoints(log_dir / "checkpoints", None).numbers()[0])  # type: ignore[arg-type]
+    _, state = newest_whole(Checkpoints(log_dir / "checkpoints", None))  # type: ignore[arg-type]
     config = state.pop("config")
     first = state["agent"]["memory"]["appended"] - config["memory_size"] // config["lanes"]
     for of_the_process in ("elapsed", "events", "best"):
@@ -115,16 +116,7 @@ def fingerprint(folder: Path) -> dict[str, Any]:
 
 def curves(log_dir: Path) -> list[tuple[str, int, float]]:
     """Every (tag, step, value) in a run's event files, in order, but for those of time."""
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-    from tensorboard.util.tensor_util import make_ndarray
-
-    points = []
-    for path in sorted(log_dir.glob("events.out.tfevents.*")):
-        for event in EventFileLoader(str(path)).Load():
-            for value in event.summary.value:
-                if value.tag not in OF_TIME and value.metadata.plugin_data.plugin_name in ("", "scalars"):
-                    points.append((value.tag, event.step, float(make_ndarray(value.tensor))))
-    return points
+    return [point for point in read_points(log_dir) if point[0] not in OF_TIME]
 
 
 def differences(found: Any, expected: Any, path: str = "run") -> list[str]:
