@@ -127,12 +127,16 @@ class Checkpoints:
             DamagedError: it is not whole.
         """
         self._segments, self._newest = read_manifest(self._manifest(number))["segments"], number
-        self._saved_steps = self._segments[-1]["end"] if self._segments else 0
+        self._saved_steps = 0
         for newer in self.numbers():
             if newer > number:
                 self._manifest(newer).unlink()
         for segment in self._segments:
-            yield self._load(segment)
+            arrays = self._load(segment)
+            self._saved_steps = int(arrays["steps"][-1]) + 1
+            if segment["end"] != self._saved_steps:
+                raise DamagedError(f"{segment['file']} ends elsewhere than its manifest says")
+            yield arrays
 
     def _load(self, file: dict[str, str]) -> dict[str, np.ndarray]:
         try:
@@ -219,7 +223,7 @@ def _files_named_in(path: Path) -> set[str]:
     try:
         manifest = read_manifest(path)
         return {file["file"] for file in [manifest["arrays"], *manifest["segments"]]}
-    except DamagedError:
+    except (DamagedError, KeyError, TypeError):
         return set()
 
 

@@ -94,17 +94,15 @@ class Run:
         Returns:
             The observations (lanes, ...) to act on first, and the masks bool (lanes, n_actions) there.
         """
-        state = self._resumed[1] if self._resumed else None
-        if state:
+        if self._resumed:
             with refused_if_misfit(self.log_dir):
-                anew = prepare_callbacks(callbacks, state["callbacks"])
+                anew = prepare_callbacks(callbacks, self._resumed[1]["callbacks"])
             for name in anew:
                 self._warn(f"the callback {name} starts anew, its state is not kept")
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self.agent.online)
         self.agent.online.stop_training = False
         self._callbacks.on_train_begin()
-        # Drawn from the run's seed rather than equal to it: lane i is seeded with seed + i, so neighbouring runs would
-        # share lanes.
+        # Not the run's seed itself: lane i is seeded with seed + i, so neighbouring runs would share lanes.
         seed = int(np.random.SeedSequence(self.config.seed).generate_state(1)[0])
         observations, infos = self.envs.reset(seed=seed)
         masks = action_masks(infos, (self.envs.num_envs, self.agent.n_actions))
@@ -114,10 +112,9 @@ class Run:
         self._open_window()
         if not self._resumed:
             self.save_checkpoint(observations, masks)
-        config = self.config
-        total, unit, done = config.episodes, "ep", self._played
-        if config.steps:
-            total, unit, done = config.steps, "step", self.agent.steps
+        total, unit, done = self.config.episodes, "ep", self._played
+        if self.config.steps:
+            total, unit, done = self.config.steps, "step", self.agent.steps
         self._bar = tqdm(total=total, unit=unit, initial=done)
         self._began = self._window_began = self._checkpointed = time.perf_counter()
         return observations, masks
@@ -237,9 +234,8 @@ class Run:
 
         The callbacks' logs hold, as floats: episode (the window's last), reward_avg, reward_min, reward_max,
         episode_length, epsilon, loss, q_mean, q_max (nan before the first update), q_limit (the size that rewards so
-        far and the discount allow), learning_rate, steps_per_second, steps, updates, memory_fill (0 to 1), and
-        greedy_avg, greedy_min, greedy_max, greedy_overestimation
-        of the latest greedy evaluation (see `evaluate.Episodes`).
+        far and the discount allow), learning_rate, steps_per_second, steps, updates, memory_fill (0 to 1), and of the
+        latest greedy evaluation greedy_avg, greedy_min, greedy_max, greedy_overestimation (see `evaluate.Episodes`).
 
         Args:
             episodes: return and length (steps) of each.
