@@ -188,9 +188,7 @@ class DQNAgent:
         if isinstance(self.memory, PrioritizedReplayMemory):
             self.memory.set_priorities(batch.slots, td_errors.numpy())
         self.updates += 1
-        if config.target_update == "soft":
-            self.copy_to_target(config.target_rate)
-        elif config.target_update == "updates" and self.updates % config.target_every == 0:
+        if config.target_update == "updates" and self.updates % config.target_every == 0:
             self.copy_to_target()
         return UpdateStats(*stats.numpy().tolist())
 
@@ -224,6 +222,8 @@ class DQNAgent:
         if self.config.gradient_clip:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.gradient_clip)
         self.online.optimizer.apply(gradients, variables)
+        if self.config.target_update == "soft":
+            self.copy_to_target(self.config.target_rate)
         best = tf.reduce_max(q_values, axis=1)
         return tf.stack([loss, tf.reduce_mean(best), tf.reduce_max(best)]), targets - taken
 
