@@ -28,7 +28,9 @@ GOALS: dict[str, str] = {
     "CliffWalking-v1": "the optimum",
 }
 COLUMNS = ("env", "seed", "steps", "seconds", "mean", "std", "min", "max", "optimum")
-FIRST_SEED = 201
+# 201 to 205 were looked at while the first two were tuned.
+FIRST_SEED = {"CartPole-v1": 206, "LunarLander-v3": 206}
+FIRST_OF_OTHERS = 201
 EPISODES, SCORE_SEED = 100, 1  # one lane each, seeded 1 to 100
 
 
@@ -83,7 +85,8 @@ def train_all(envs: Sequence[str], seeds: int, results: Path) -> None:
     rows as they come. Runs that are in the file already are not done again."""
     done = {(row["env"], int(row["seed"])) for row in read(results)} if results.exists() else set()
     for env in envs:
-        for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+        first = FIRST_SEED.get(env, FIRST_OF_OTHERS)
+        for seed in range(first, first + seeds):
             if (env, seed) in done:
                 print(f"{env}, seed {seed}: is in {results} already", flush=True)
                 continue
@@ -113,7 +116,7 @@ def main() -> None:
     end_quietly_on_ctrl_c()
     parser = make_parser(__doc__ or "")
     parser.add_argument("--envs", nargs="+", choices=GOALS, default=list(GOALS), metavar="ID")
-    parser.add_argument("--seeds", type=at_least(1), default=5, help="seeds 201, 202, ... (default: %(default)s)")
+    parser.add_argument("--seeds", type=at_least(1), default=5, help="how many of 201, 202, ..., or of 206, ... (default: %(default)s)")
     parser.add_argument(
         "--out",
         type=Path,
