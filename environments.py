@@ -26,7 +26,7 @@ from config import Config
 from env_state import Recorder
 from observations import example_observation
 from startup import InputError
-from symmetry import Symmetry
+from symmetry import KNOWN, Symmetry
 
 # Environments whose package Gymnasium does not import by itself: the module that registers them, and what they need
 # beside their own arguments. A screen every 4 frames is what Mnih et al. 2015 play by; for Atari its wrapper does it.
@@ -171,11 +171,13 @@ def make_vector_env(config: Config, lanes: int, resumable: bool = False) -> Vect
 
 
 def published_symmetries(env: gym.Env | VectorEnv) -> Sequence[Symmetry]:
-    """The symmetries that an environment says it has, in an attribute `symmetries`; none of stacked frames."""
+    """The symmetries that an environment has, as it says in an attribute `symmetries` or as is known; none of stacked
+    frames."""
     single = env.envs[0] if isinstance(env, gym.vector.SyncVectorEnv) else env
     if isinstance(single, gym.Env) and single.observation_space != single.unwrapped.observation_space:
         return ()
-    symmetries = getattr(single.unwrapped, "symmetries", ())
+    known = KNOWN.get(single.spec.id, ()) if single.spec else ()
+    symmetries = getattr(single.unwrapped, "symmetries", known)
     is_ours = isinstance(symmetries, Sequence) and all(isinstance(symmetry, Symmetry) for symmetry in symmetries)
     return symmetries if is_ours else ()  # somebody else's attribute may mean anything
 

@@ -27,6 +27,23 @@ class Symmetry(NamedTuple):
     actions: np.ndarray
 
 
+def _mirror(signs: Sequence[int], actions: Sequence[int], order: Sequence[int] | None = None) -> list[Symmetry]:
+    """Of an environment of vectors that is the same in a mirror: the signs that the numbers get there, what the actions
+    become, and which numbers change places."""
+    sign, places = np.array(signs, np.float32), np.array(order or range(len(signs)))
+    unchanged = Symmetry(lambda observations: observations, np.arange(len(actions)))
+    return [unchanged, Symmetry(lambda observations: observations[:, places] * sign, np.array(actions))]
+
+
+# Of Gymnasium's environments, which publish none: left and right are alike.
+KNOWN: dict[str, list[Symmetry]] = {
+    "CartPole-v1": _mirror([-1, -1, -1, -1], [1, 0]),
+    "Acrobot-v1": _mirror([1, -1, 1, -1, -1, -1], [2, 1, 0]),
+    # The legs change places.
+    "LunarLander-v3": _mirror([-1, 1, -1, 1, -1, -1, 1, 1], [0, 3, 2, 1], order=[0, 1, 2, 3, 4, 5, 7, 6]),
+}
+
+
 def mean_over_views(q_values: QValues, symmetries: Sequence[Symmetry]) -> QValues:
     """Q-values as the mean of what a network says in all views.
 

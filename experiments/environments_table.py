@@ -116,7 +116,9 @@ def main() -> None:
     end_quietly_on_ctrl_c()
     parser = make_parser(__doc__ or "")
     parser.add_argument("--envs", nargs="+", choices=GOALS, default=list(GOALS), metavar="ID")
-    parser.add_argument("--seeds", type=at_least(1), default=5, help="how many of 201, 202, ..., or of 206, ... (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", type=at_least(1), default=5, help="how many of 201, 202, ..., or of 206, ... (default: %(default)s)"
+    )
     parser.add_argument(
         "--out",
         type=Path,
