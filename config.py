@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from presets import PRESETS, preset_of
 from startup import InputError, exit_on_bad_input, make_parser
@@ -175,15 +175,21 @@ def _check(flag: str, value: Any, type_name: str, bounds: Any) -> None:
 
 def parse_config(arguments: Sequence[str] | None = None) -> Config:
     """The settings of `parse_command_line`."""
-    return parse_command_line(arguments)[0]
+    return parse_command_line(arguments).config
 
 
-def parse_command_line(arguments: Sequence[str] | None = None) -> tuple[Config, dict[str, Any], str | None]:
-    """Read the command line of `train.py`; a mistake ends the program with one line and exit code 2.
+class CommandLine(NamedTuple):
+    """What `train.py` was told: the settings, those of them that were given, the run to resume (None to start one), and
+    whether to show no progress."""
 
-    Returns:
-        The settings, those of them that were given, and the run to resume, None to start one.
-    """
+    config: Config
+    given: dict[str, Any]
+    resume: str | None
+    quiet: bool
+
+
+def parse_command_line(arguments: Sequence[str] | None = None) -> CommandLine:
+    """Read the command line of `train.py`; a mistake ends the program with one line and exit code 2."""
     parser = make_parser(
         "Train a deep Q-network on a Gymnasium environment with discrete actions. The defaults are Blob's; other "
         "environments' are in presets.py."
@@ -214,14 +220,15 @@ def parse_command_line(arguments: Sequence[str] | None = None) -> tuple[Config, 
         metavar="RUN",
         help="go on with a run in --logs-dir from its last checkpoint; latest is the last run",
     )
+    parser.add_argument("--quiet", action="store_true", help="show no progress, only what the run came to")
     given = vars(parser.parse_args(arguments))
-    size, resume = given.pop("size"), given.pop("resume")
+    size, resume, quiet = given.pop("size"), given.pop("resume"), given.pop("quiet")
     with exit_on_bad_input(parser.prog):
         if "env_args" in given:
             given["env_args"] = dict(_parse_env_arg(text) for text in given["env_args"])
         if size is not None:
             given["env_args"] = {"size": size, **given.get("env_args", {})}
-        return Config.from_preset(**given), given, resume
+        return CommandLine(Config.from_preset(**given), given, resume, quiet)
 
 
 def add_repeated(parser: argparse.ArgumentParser) -> None:

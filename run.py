@@ -28,6 +28,7 @@ from greedy_evaluation import GreedyEvaluation
 from masks import action_masks
 from model_file import SavedAgent, flags_to_repeat, save_model, versions
 from observations import Observations, example_observation
+from progress import Progress
 from run_folder import claim_folder, lock_run, record_start
 from startup import InputError
 
@@ -46,6 +47,7 @@ class Run:
         agent: the agent that is trained; its settings name the folders.
         envs: the environments it plays in.
         resume: the log folder of a run to go on with, from its newest whole checkpoint.
+        quiet: whether it shows no progress.
 
     Attributes:
         name: environment, preset, seed and time of start; also the name of its folder in the logs.
@@ -58,8 +60,8 @@ class Run:
         InputError: the run to go on with is in use, or has no whole checkpoint.
     """
 
-    def __init__(self, agent: DQNAgent, envs: VectorEnv, resume: Path | None = None) -> None:
-        self.agent, self.config, self.envs = agent, agent.config, envs
+    def __init__(self, agent: DQNAgent, envs: VectorEnv, resume: Path | None = None, quiet: bool = False) -> None:
+        self.agent, self.config, self.envs, self._quiet = agent, agent.config, envs, quiet
         self.log_dir = resume or claim_folder(self.config)
         self.name = self.log_dir.name
         self._lock = lock_run(self.log_dir)
@@ -112,10 +114,10 @@ class Run:
         self._open_window()
         if not self._resumed:
             self.save_checkpoint(observations, masks)
-        total, unit, done = self.config.episodes, "ep", self._played
+        total, unit, done = self.config.episodes, "episode", self._played
         if self.config.steps:
             total, unit, done = self.config.steps, "step", self.agent.steps
-        self._bar = tqdm(total=total, unit=unit, initial=done)
+        self._progress = Progress(total, unit, done, self._quiet)
         self._began = self._window_began = self._checkpointed = time.perf_counter()
         return observations, masks
 
@@ -147,14 +149,14 @@ class Run:
         lanes = np.flatnonzero(ended)[: self.config.episodes - self._played]
         self._episodes += zip(self._returns[lanes].tolist(), self._lengths[lanes].tolist(), strict=True)
         self._returns[lanes] = self._lengths[lanes] = 0
-        self._bar.update(len(rewards) if self.config.steps else len(lanes))
+        self._progress.update(len(rewards) if self.config.steps else len(lanes))
         size = self.config.aggregate_every
         full = len(self._episodes) // size * size
         if full:
             episodes, updates, self._updates = self._episodes[:full], self._updates, []
             self._episodes = self._episodes[full:]
             for first in range(0, full, size):
-                self._bar.set_postfix_str(self.end_window(episodes[first : first + size], updates))
+                self.end_window(episodes[first : first + size], updates)
 
     def checkpoint_if_due(self, observations: Observations, masks: np.ndarray) -> None:
         """Write a checkpoint every `checkpoint_every` seconds; see `begin` for the arguments."""
@@ -229,7 +231,7 @@ class Run:
     def _warn(self, text: str) -> None:
         tqdm.write(f"warning: {text}", file=sys.stderr)
 
-    def end_window(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> str:
+    def end_window(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> None:
         """End a window of episodes: aggregate it, evaluate when it is time, and call the callbacks.
 
         The callbacks' logs hold, as floats: episode (the window's last), reward_avg, reward_min, reward_max,
@@ -240,9 +242,6 @@ class Run:
         Args:
             episodes: return and length (steps) of each.
             updates: of the updates done meanwhile.
-
-        Returns:
-            The window's rewards, epsilon and speed in one line.
 
         Raises:
             InputError: a reward or the loss is not finite, or Q-values ran away; no model is saved then.
@@ -266,10 +265,7 @@ class Run:
         if not self.agent.online.stop_training:
             self._open_window()
         self._window_began, self._window_steps = time.perf_counter(), self.agent.steps
-        return (
-            f"avg {logs['reward_avg']:.1f} min {logs['reward_min']:g} max {logs['reward_max']:g} "
-            f"epsilon {logs['epsilon']:.3f} {logs['steps_per_second']:,.0f} steps/s"
-        )
+        self._progress.show(logs)
 
     def _refuse_divergence(self, logs: dict[str, float]) -> None:
         """Raise InputError if learning has run away."""
@@ -352,8 +348,8 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         """Let the callbacks close their files, however the run ended."""
-        if hasattr(self, "_bar"):
-            self._bar.close()
+        if hasattr(self, "_progress"):
+            self._progress.close()
             self._callbacks.on_train_end()
         self._evaluation.close()
         self._lock.release()

@@ -18,7 +18,7 @@ if __name__ == "__main__":
     from startup import check_writable, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow
 
     end_quietly_on_ctrl_c()  # training itself ends more carefully, see StopOnSignal
-    CONFIG, GIVEN, RESUME = parse_command_line()
+    CONFIG, GIVEN, RESUME, QUIET = parse_command_line()
     with exit_on_bad_input():
         RUN_DIR = find_run(RESUME, CONFIG.logs_dir) if RESUME else None
         CONFIG = settings_to_resume(RUN_DIR, GIVEN) if RUN_DIR else CONFIG
@@ -41,7 +41,12 @@ from startup import StopOnSignal
 from tensorboard_callback import EpisodeTensorBoard
 
 
-def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = (), resume: Path | None = None) -> Run:
+def train(
+    config: Config,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    resume: Path | None = None,
+    quiet: bool = False,
+) -> Run:
     """Train an agent as the settings say; its models and logs lie in the settings' folders afterwards.
 
     Args:
@@ -50,6 +55,7 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = (), re
             `Run.end_window` lists what they may monitor. What they add to the logs goes to TensorBoard too.
             `stop_training` is honoured.
         resume: the log folder of a run with these settings to go on with, from its newest whole checkpoint.
+        quiet: whether to show no progress.
 
     Returns:
         The run. Ctrl-C or SIGTERM ends it early, with `interrupted` set; a second one ends the program at once.
@@ -64,7 +70,7 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = (), re
     if config.init_from and not resume:
         set_saved_weights(Path(config.init_from), agent.online)
         agent.copy_to_target()
-    run = Run(agent, envs, resume)
+    run = Run(agent, envs, resume, quiet)
     with closing(envs), run, StopOnSignal() as signal:
         tensorboard = EpisodeTensorBoard(run.log_dir, config, resumed=resume is not None)
         observations, masks = run.begin([*learning_rate_callbacks(agent), *callbacks, tensorboard])
@@ -100,7 +106,7 @@ def main() -> None:
 
     solvable = is_solvable(CONFIG)
     with exit_on_bad_input():
-        run = train(CONFIG, [PercentOfOptimum(CONFIG)] if solvable else [], RUN_DIR)
+        run = train(CONFIG, [PercentOfOptimum(CONFIG)] if solvable else [], RUN_DIR, QUIET)
     print(run.summary())
     best, interrupted = run.best, run.interrupted
     del run  # with its replay memory, to make room for the judge's tables

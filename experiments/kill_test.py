@@ -16,7 +16,7 @@ import numpy as np
 import safetensors.numpy
 
 from checkpoint import Checkpoints, newest_manifest, newest_whole
-from doctor import read_points
+from run_log import read_points
 from startup import at_least, end_quietly_on_ctrl_c, make_parser
 
 # A run of seconds with what the default run has: priorities, symmetries, a target network that counts episodes, and a

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from config import Config
-from doctor import diagnose, read_run
+from doctor import diagnose
+from run_log import read_run
 from startup import InputError
 from train import train
 

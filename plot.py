@@ -1,0 +1,110 @@
+"""Draw the learning curves of runs, of several seeds as their mean with a band: `python plot.py logs/RUN...`"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from config import Config
+from run_log import Curves, read_run
+from startup import InputError, check_writable, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
+
+POINTS = 200  # along the axis, at which runs are compared
+NOT_COMPARED = {"seed", "models_dir", "logs_dir", "checkpoint_every"}  # runs that differ in these alone are one group
+AXES = {"episodes": "episodes", "steps": "run/steps"}
+
+
+def group_names(configs: Sequence[Config]) -> list[str]:
+    """What sets each run apart from the others but its seed, e.g. "double=True"; the environment if nothing does."""
+    settings = [{k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_COMPARED} for config in configs]
+    differing = [key for key in settings[0] if any(one[key] != settings[0][key] for one in settings)]
+    return [", ".join(f"{key}={one[key]}" for key in differing) or one["env"] for one in settings]
+
+
+def table(runs: Sequence[tuple[str, Curves]], tag: str, axis: str) -> dict[str, list[Any]]:
+    """Every run's curve at the same places of the axis, as the columns x, y and group; where a run has no point before
+    or none after, it has none there.
+
+    Raises:
+        InputError: no run has such a curve.
+    """
+    curves = [(group, run[AXES[axis]][-len(run[tag]) :], run[tag]) for group, run in runs if tag in run]
+    if not curves:
+        there = sorted({name for _, run in runs for name in run if "/" in name})
+        raise InputError(f"--tags {tag}: no run has this curve; there are {', '.join(there) or 'none'}")
+    places = np.linspace(min(x[0] for _, x, _ in curves), max(x[-1] for _, x, _ in curves), POINTS)
+    columns: dict[str, list[Any]] = {"x": [], "y": [], "group": []}
+    for group, x, y in curves:
+        inside = places[(x[0] <= places) & (places <= x[-1])]
+        columns["x"] += inside.tolist()
+        columns["y"] += np.interp(inside, x, y).tolist()
+        columns["group"] += [group] * len(inside)
+    return columns
+
+
+def draw(tables: Mapping[str, Mapping[str, Sequence[Any]]], axis: str, seeds: Mapping[str, int], out: Path) -> None:
+    """One chart below the other for every tag, as PNG or SVG by the file's ending. A group of several runs is drawn as
+    their mean, in a band that holds it with a confidence of 95% (bootstrapped by seaborn)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import seaborn as sns
+    from matplotlib import pyplot as plt
+
+    sns.set_theme(style="whitegrid")
+    figure, charts = plt.subplots(len(tables), 1, figsize=(8, 3.2 * len(tables)), sharex=True, squeeze=False)
+    for chart, (tag, columns) in zip(charts[:, 0], tables.items(), strict=True):
+        labels = {name: f"{name} ({count} seeds)" if count > 1 else name for name, count in seeds.items()}
+        named = {**columns, "group": [labels[name] for name in columns["group"]]}
+        sns.lineplot(named, x="x", y="y", hue="group", errorbar=("ci", 95), seed=0, ax=chart)
+        chart.set(xlabel=axis, ylabel=tag)
+        chart.legend(title=None)
+    figure.tight_layout()
+    figure.savefig(out, dpi=150)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read and check the command line."""
+    parser = make_parser("Draw the learning curves of runs; those that differ in the seed alone share a band.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="log folders")
+    parser.add_argument(
+        "--tags", nargs="+", default=["reward/avg", "greedy/avg"], help="curves as TensorBoard names them"
+    )
+    parser.add_argument("--x", choices=tuple(AXES), default="episodes", help="the axis (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("curves.png"), help="PNG or SVG (default: %(default)s)")
+    arguments = parser.parse_args()
+    with exit_on_bad_input():
+        if arguments.out.suffix.lower() not in (".png", ".svg") or arguments.out.is_dir():
+            raise InputError(f"--out {arguments.out} must be a file and end in .png or .svg")
+        check_writable("--out", str(arguments.out.parent))
+        for run in arguments.runs:
+            if not run.is_dir():
+                raise InputError(f"there is no folder {run}")
+        try:
+            import seaborn  # noqa: F401
+        except ImportError as error:
+            raise InputError("plots need seaborn: pip install -r requirements-extra.txt") from error
+    return arguments
+
+
+def main() -> None:
+    """The command line."""
+    end_quietly()
+    arguments = parse_arguments()
+    with exit_on_bad_input():
+        import_tensorflow()
+        configs, curves = zip(*map(read_run, arguments.runs), strict=True)
+        groups = group_names(configs)
+        runs = list(zip(groups, curves, strict=True))
+        tables = {tag: table(runs, tag, arguments.x) for tag in arguments.tags}
+        draw(tables, arguments.x, {group: groups.count(group) for group in groups}, arguments.out)
+    print(f"wrote {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
