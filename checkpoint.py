@@ -1,18 +1,20 @@
 """Checkpoints: files from which a run goes on exactly. None can be torn, and a damaged one is told from a whole one.
 
 A checkpoint is a manifest, `checkpoint-STEPS.json`, and the files that it names with their SHA-256: one with all arrays
-of the state, and the segments of the replay memory. A segment holds what was appended between two checkpoints, so every
-transition is written once, however large the memory. A manifest is written last, so what it names is there.
+of the state, and the segments of the replay memory. A segment holds what was appended between two checkpoints, so no
+transition is written anew, however large the memory; as every later checkpoint needs it, it is written twice, in case
+one copy is damaged. A manifest is written last, so what it names is there.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,14 @@ from safetensors import SafetensorError
 
 from model_file import written_whole
 from replay_memory import ReplayMemory
-from startup import InputError
+from startup import InputError, one_line
 
 KEPT = 2  # manifests: if the newest is damaged, there is the one before
-LARGEST_MANIFEST = 64_000_000  # bytes
+LARGEST_MANIFEST = 8_000_000  # bytes
 _MANIFEST = re.compile(r"checkpoint-(\d{12,18})\.json")
 _FILE = re.compile(r"(state|steps)-[0-9-]+\.safetensors")
+_COPY = "copy-of-"
+_OURS = re.compile(rf"{_MANIFEST.pattern}|({_COPY})?{_FILE.pattern}|\..*\.part")  # what may be deleted
 
 
 class DamagedError(Exception):
@@ -58,10 +62,17 @@ class Checkpoints:
             state: dicts and lists of arrays, numbers and texts.
 
         Raises:
-            OSError: it cannot be written; the older ones are still there.
+            OSError: it cannot be written; the older ones are still there, and nothing of it.
         """
         if number == self._newest:
             return
+        try:
+            self._write(number, state)
+        finally:
+            with contextlib.suppress(OSError):
+                self._delete_old()
+
+    def _write(self, number: int, state: Any) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         memory = self._memory
         segments = [segment for segment in self._segments if segment["end"] > memory.oldest]
@@ -69,41 +80,35 @@ class Checkpoints:
             segments, self._saved_steps = [], 0  # somebody deleted them, but the memory still has it all
         first = max(self._saved_steps, memory.oldest)
         if memory.steps > first:
-            file = self._write_arrays(f"steps-{first:012}-{memory.steps:012}", memory.get_steps(first))
+            name = f"steps-{first:012}-{memory.steps:012}"
+            file = self._write_arrays(name, memory.get_steps(first), copies=["", _COPY])
             segments.append({"end": memory.steps, **file})
         arrays: dict[str, np.ndarray] = {}
         rest = _take_arrays(state, "state", arrays)
         manifest = {"state": rest, "arrays": self._write_arrays(f"state-{number:012}", arrays), "segments": segments}
         text = json.dumps(manifest)
-        with written_whole(self._manifest(number)) as path:
-            path.write_text(f"{_digest(text.encode())}\n{text}")
+        with written_whole(_manifest_path(self.folder, number)) as path:
+            path.write_bytes(f"{_digest(text.encode())}\n{text}".encode())  # not as text: Windows has other line ends
         self._segments, self._saved_steps, self._newest = segments, memory.steps, number
-        self._delete_old()
 
     def take_back_newest_step(self) -> None:
         """Let the next checkpoint hold the memory's newest step once more: it was changed since."""
         self._saved_steps -= 1
 
-    def _write_arrays(self, name: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
+    def _write_arrays(self, name: str, arrays: dict[str, np.ndarray], copies: Sequence[str] = ("",)) -> dict[str, str]:
         data = safetensors.numpy.save({key: np.asarray(array, order="C") for key, array in arrays.items()})
-        with written_whole(self.folder / f"{name}.safetensors") as path:
-            path.write_bytes(data)
+        for copy in copies:
+            with written_whole(self.folder / f"{copy}{name}.safetensors") as path:
+                path.write_bytes(data)
         return {"file": f"{name}.safetensors", "sha256": _digest(data)}
 
-    def _manifest(self, number: int) -> Path:
-        return _manifest_path(self.folder, number)
-
-    def numbers(self) -> list[int]:
-        """The numbers of the checkpoints that are there, newest first."""
-        return _numbers(self.folder)
-
     def _delete_old(self) -> None:
-        numbers = self.numbers()
         needed: set[str] = set()
-        for number in numbers[:KEPT]:
-            needed |= {self._manifest(number).name, *_files_named_in(self._manifest(number))}
+        for number in checkpoint_numbers(self.folder)[:KEPT]:
+            path = _manifest_path(self.folder, number)
+            needed |= {path.name, *_files_named_in(path)}
         for path in self.folder.iterdir():
-            if path.name not in needed:
+            if _OURS.fullmatch(path.name) and path.name.removeprefix(_COPY) not in needed:
                 path.unlink(missing_ok=True)
 
     def read(self, number: int) -> Any:
@@ -112,7 +117,7 @@ class Checkpoints:
         Raises:
             DamagedError: it is not whole.
         """
-        manifest = read_manifest(self._manifest(number))
+        manifest = read_manifest(_manifest_path(self.folder, number))
         try:
             for file in [manifest["arrays"], *manifest["segments"]]:
                 self._read_file(file)
@@ -121,16 +126,17 @@ class Checkpoints:
             raise DamagedError(f"its manifest does not fit together: {error!r}") from error
 
     def segments(self, number: int) -> Iterator[dict[str, np.ndarray]]:
-        """The replay memory's segments, oldest first, of a checkpoint to go on from: newer ones are deleted.
+        """The replay memory's segments, oldest first, of a checkpoint to go on from: newer ones are put aside.
 
         Raises:
             DamagedError: it is not whole.
         """
-        self._segments, self._newest = read_manifest(self._manifest(number))["segments"], number
+        self._segments, self._newest = read_manifest(_manifest_path(self.folder, number))["segments"], number
         self._saved_steps = 0
-        for newer in self.numbers():
+        for newer in checkpoint_numbers(self.folder):
             if newer > number:
-                self._manifest(newer).unlink()
+                path = _manifest_path(self.folder, newer)
+                path.replace(path.with_suffix(".damaged"))
         for segment in self._segments:
             arrays = self._load(segment)
             self._saved_steps = int(arrays["steps"][-1]) + 1
@@ -148,10 +154,12 @@ class Checkpoints:
         name = file["file"]
         if not _FILE.fullmatch(name):
             raise DamagedError(f"it names a file {name!r}, which is none of a checkpoint's")
-        data = _read_bytes(self.folder / name, psutil.virtual_memory().available)
-        if _digest(data) != file["sha256"]:
-            raise DamagedError(f"{name} is not as it was written")
-        return data
+        for path in (self.folder / name, self.folder / f"{_COPY}{name}"):
+            with contextlib.suppress(DamagedError):
+                data = _read_bytes(path, psutil.virtual_memory().available)
+                if _digest(data) == file["sha256"]:
+                    return data
+        raise DamagedError(f"{name} is missing or not as it was written")
 
 
 @contextlib.contextmanager
@@ -161,7 +169,7 @@ def refused_if_misfit(folder: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (DamagedError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (DamagedError, LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"the checkpoint in {folder} does not fit this run ({reason}): start it anew") from error
 
@@ -172,11 +180,12 @@ def newest_whole(checkpoints: Checkpoints) -> tuple[int, Any]:
     Raises:
         InputError: there is none.
     """
-    for number in checkpoints.numbers():
+    for number in checkpoint_numbers(checkpoints.folder):
         try:
             return number, checkpoints.read(number)
         except DamagedError as error:
-            print(f"warning: checkpoint {number} in {checkpoints.folder} is damaged: {error}", file=sys.stderr)
+            reason = one_line(str(error))
+            print(f"warning: checkpoint {number} in {checkpoints.folder} is damaged: {reason}", file=sys.stderr)
     raise InputError(f"there is no whole checkpoint in {checkpoints.folder}: start the run anew")
 
 
@@ -186,14 +195,15 @@ def newest_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: there is none.
     """
-    for number in _numbers(folder):
+    for number in checkpoint_numbers(folder):
         with contextlib.suppress(DamagedError):
             return read_manifest(_manifest_path(folder, number))
     raise InputError(f"there is no whole checkpoint in {folder}: start the run anew")
 
 
-def _numbers(folder: Path) -> list[int]:
-    names = [match[1] for path in folder.glob("checkpoint-*.json") if (match := _MANIFEST.fullmatch(path.name))]
+def checkpoint_numbers(folder: Path) -> list[int]:
+    """The numbers of the checkpoints in a folder, newest first."""
+    names = [match[1] for path in folder.glob("checkpoint-*") if (match := _MANIFEST.fullmatch(path.name))]
     return sorted(map(int, names), reverse=True)
 
 
@@ -255,7 +265,12 @@ def _take_arrays(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _put_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+def without_arrays(manifest: dict[str, Any]) -> Any:
+    """The state in a manifest, with None for every array."""
+    return _put_arrays(manifest["state"], collections.defaultdict(lambda: None))
+
+
+def _put_arrays(value: Any, arrays: Mapping[str, Any]) -> Any:
     """What `_take_arrays` was given, but for tuples, which come back as lists."""
     if isinstance(value, list):
         return [_put_arrays(part, arrays) for part in value]

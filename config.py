@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Self
 from presets import PRESETS, preset_of
 from startup import InputError, exit_on_bad_input, make_parser
 
+LONGEST_ENV_ARGS = 10_000  # a map drawn in letters is fine, one that fills the memory is not
+
 
 def _setting(default: Any, help: str, **bounds: Any) -> Any:
     """A field with its help text and bounds: at_least, above, at_most (numbers) or choices."""
@@ -42,7 +44,7 @@ class Config:
     seed: int | None = _setting(
         None, "seed of every random draw; without one a seed is drawn and recorded", at_least=0, at_most=2**32 - 1
     )
-    lanes: int = _setting(32, "environments stepped side by side", at_least=1)
+    lanes: int = _setting(32, "environments stepped side by side", at_least=1, at_most=1_024)
     models_dir: str = _setting("models", "folder for .model files")
     logs_dir: str = _setting("logs", "folder for TensorBoard's event files, one folder a run")
     aggregate_every: int = _setting(
@@ -57,12 +59,14 @@ class Config:
         "episodes between greedy evaluations, which choose the best model; steps in a run that --steps limits",
         at_least=1,
     )
-    evaluate_episodes: int = _setting(2_000, "seeded starts in every greedy evaluation", at_least=1)
+    evaluate_episodes: int = _setting(2_000, "seeded starts in every greedy evaluation", at_least=1, at_most=1_000_000)
 
     max_episode_steps: int | None = _setting(
         None, "steps after which an episode is truncated, instead of the environment's own limit", at_least=1
     )
-    frame_stack: int = _setting(1, "newest frames that an observation is made of, itself included", at_least=1)
+    frame_stack: int = _setting(
+        1, "newest frames that an observation is made of, itself included", at_least=1, at_most=8
+    )
 
     network: str = _setting(
         "auto",
@@ -75,7 +79,7 @@ class Config:
         "linear", "whether the rate falls linearly to 0 over the run", choices=("constant", "linear")
     )
     discount: float = _setting(0.9, "worth of a reward one step later", at_least=0, at_most=1)
-    n_step: int = _setting(1, "rewards summed before the target bootstraps", at_least=1)
+    n_step: int = _setting(1, "rewards summed before the target bootstraps", at_least=1, at_most=1_000)
     double: bool = _setting(False, "double DQN: the online network picks the next action, the target network values it")
     dueling: bool = _setting(False, "dueling network: the observation's value and the actions' advantages apart")
     reward_clip: float = _setting(
@@ -88,7 +92,7 @@ class Config:
     )
     gradient_clip: float = _setting(0.0, "largest global norm of the gradient; 0 does not clip", at_least=0)
     symmetries: bool = _setting(True, "learn and act in all views under which the environment says it is the same")
-    batch_size: int = _setting(256, "transitions in an update", at_least=1)
+    batch_size: int = _setting(256, "transitions in an update", at_least=1, at_most=65_536)
     prioritized: bool = _setting(True, "replay transitions in proportion to their TD error instead of uniformly")
     priority_alpha: float = _setting(0.6, "0 draws uniformly, 1 in full proportion to the error", at_least=0, at_most=1)
     priority_beta: float = _setting(
@@ -120,6 +124,10 @@ class Config:
             raise InputError(f"--preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
         if self.network not in ("auto", "dense", "tutorial") and not re.fullmatch(r".+\.py:\w+", self.network):
             raise InputError(f"--network must be auto, dense, tutorial or FILE.py:FUNCTION, got {self.network!r}")
+        if len(str(self.env_args)) > LONGEST_ENV_ARGS:
+            raise InputError(
+                f"--env-args takes {LONGEST_ENV_ARGS:,} characters at most, got {len(str(self.env_args)):,}"
+            )
         if self.memory_size < self.lanes:
             raise InputError(f"--memory-size {self.memory_size} cannot hold one step of --lanes {self.lanes}: raise it")
         if self.learn_start > self.memory_size // self.lanes * self.lanes:

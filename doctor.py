@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from config import Config
-from run_log import Curves, read_run
+from run_log import Curves, RunLog, read_run
 from startup import InputError, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
 
 NONE = np.zeros(0)
@@ -114,7 +114,7 @@ def unfinished(config: Config, curves: Curves) -> str | None:
         return None
     total, unit = (config.steps, "steps") if config.steps else (config.episodes, "episodes")
     done = steps[-1] if config.steps else curves["episodes"][-1]
-    if done >= total:
+    if done >= total or curves["episodes"][-1] >= config.episodes:
         return None
     return f"it was not finished: {done:,.0f} of {total:,} {unit}; python train.py --resume goes on"
 
@@ -131,9 +131,11 @@ DIAGNOSES: tuple[Callable[[Config, Curves], str | None], ...] = (
 )
 
 
-def diagnose(config: Config, curves: Curves) -> list[str]:
+def diagnose(log: RunLog) -> list[str]:
     """What looks wrong, worst guesses last; empty if nothing does."""
-    return [text for diagnosis in DIAGNOSES if (text := diagnosis(config, curves))]
+    if log.stopped:
+        return [f"it stopped itself: {log.stopped}"]
+    return [text for diagnosis in DIAGNOSES if (text := diagnosis(log.config, log.curves))]
 
 
 def main() -> None:
@@ -146,7 +148,7 @@ def main() -> None:
         if not arguments.run.is_dir():
             raise InputError(f"there is no folder {arguments.run}")
         import_tensorflow()
-        findings = diagnose(*read_run(arguments.run))
+        findings = diagnose(read_run(arguments.run))
     print("\n".join(f"- {finding}" for finding in findings) or "nothing looks wrong")
 
 

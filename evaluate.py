@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from symmetry import QValues
 
 # Training judges every run from the same starts, far from those that this script takes by default.
 EVALUATION_SEED = 1_000_000_000
+
+
+class BrokenOffError(Exception):
+    """Greedy play was broken off before its end."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,13 @@ def make_evaluation_envs(config: Config, episodes: int) -> VectorEnv:
 
 
 def play_greedily(
-    envs: VectorEnv, q_values: QValues, episodes: int, seed: int, discount: float, reward_clip: float
+    envs: VectorEnv,
+    q_values: QValues,
+    episodes: int,
+    seed: int,
+    discount: float,
+    reward_clip: float,
+    should_stop: Callable[[], object] = bool,
 ) -> Episodes:
     """Play episodes with the action of the highest Q-value, all lanes at once.
 
@@ -78,6 +89,10 @@ def play_greedily(
         episodes: how many.
         seed: lane i is seeded with seed + i.
         discount, reward_clip: as Q was learned (a clip of 0 does not clip); they matter to the overestimation alone.
+        should_stop: asked at every step.
+
+    Raises:
+        BrokenOffError: it should stop.
     """
     lanes = envs.num_envs
     shares = np.full(lanes, episodes // lanes) + (np.arange(lanes) < episodes % lanes)
@@ -88,6 +103,8 @@ def play_greedily(
     records: list[tuple] = []
     observations, infos = envs.reset(seed=seed)
     while len(active := np.flatnonzero(played < shares)):
+        if should_stop():
+            raise BrokenOffError
         masks = action_masks(infos, (lanes, n_actions))
         actions = masks.argmax(axis=1)  # lanes that are through go on with anything legal
         values = q_values(optree.tree_map(lambda array: array[active], observations))

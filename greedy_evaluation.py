@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from config import Config
 from evaluate import EVALUATION_SEED, make_evaluation_envs, play_greedily
+from replay_memory import check_like
 from symmetry import QValues
 
 
@@ -16,13 +18,14 @@ class GreedyEvaluation:
 
     Args:
         config: the run's settings.
+        should_stop: asked at every step of an evaluation; if so, it raises `evaluate.BrokenOffError`.
 
     Attributes:
         scores: of the latest evaluation, as `evaluate.Episodes.scores`; empty before the first.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, should_stop: Callable[[], object]) -> None:
+        self._config, self._should_stop = config, should_stop
         self._envs = make_evaluation_envs(config, config.evaluate_episodes)
         self.scores: dict[str, float] = {}
         self._best_returns: np.ndarray | None = None
@@ -50,11 +53,17 @@ class GreedyEvaluation:
         apart. So of models that are as good as the highest scorer, within two standard errors of the mean difference
         from the same starts, the one that has learned longest is the best.
         """
-        self._evaluated = clock
         config = self._config
         episodes = play_greedily(
-            self._envs, q_values, config.evaluate_episodes, EVALUATION_SEED, config.discount, config.reward_clip
+            self._envs,
+            q_values,
+            config.evaluate_episodes,
+            EVALUATION_SEED,
+            config.discount,
+            config.reward_clip,
+            self._should_stop,
         )
+        self._evaluated = clock
         self.scores = episodes.scores()
         if self._best_returns is None or episodes.returns.mean() >= self._best_returns.mean():
             self._best_returns = episodes.returns
@@ -66,9 +75,15 @@ class GreedyEvaluation:
         return {"scores": self.scores, "best_returns": self._best_returns, "evaluated": self._evaluated}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go back to where `get_state` was called."""
+        """Go back to where `get_state` was called.
+
+        Raises:
+            ValueError: the state is of other settings.
+        """
+        if state["best_returns"] is not None:
+            check_like("best_returns", state["best_returns"], np.zeros(self._config.evaluate_episodes))
         self.scores, self._best_returns = state["scores"], state["best_returns"]
-        self._evaluated = state["evaluated"]
+        self._evaluated = int(state["evaluated"])
 
     def close(self) -> None:
         """Close its environments."""

@@ -15,11 +15,12 @@ import os
 import platform
 import shlex
 import stat
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from safetensors import SafetensorError
 
 from config import Config
 from environments import foreign_parts, make_env, published_symmetries
-from startup import InputError
+from startup import InputError, one_line
 from symmetry import QValues, mean_over_views
 
 if TYPE_CHECKING:
@@ -217,6 +218,8 @@ def make_saved_env(path: Path, saved: SavedAgent, render_mode: str | None = None
             f"{path} was made for observations {saved.observation_space} and actions "
             f"{saved.action_space}, but {saved.config.env} now has {spaces[0]} and {spaces[1]}"
         )
+    of_no_matter = ("python", "platform", "numpy")  # in which it acts alike
+    warn_of_versions(str(path), saved.versions, {k: v for k, v in versions().items() if k not in of_no_matter})
     return env
 
 
@@ -243,11 +246,12 @@ def load_network(path: Path, env: gym.Env, config: Config) -> keras.Model:
 
 
 def set_saved_weights(path: Path, model: keras.Model) -> None:
-    """Give a network the weights in a `.model` file that `read_saved_agent` found whole.
+    """Give a network the weights in a `.model` file.
 
     Raises:
         InputError: they cannot be read, or are of another network.
     """
+    read_saved_agent(path, only_weights=True)
     for weight, array in zip(model.weights, _read_weights(path, model), strict=True):
         weight.assign(array)
 
@@ -281,6 +285,17 @@ def load_q_values(path: Path, env: gym.Env, saved: SavedAgent) -> QValues:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that shape a model, of Python, and the platform."""
-    packages = {package: version(package) for package in ("tensorflow", "keras", "gymnasium", "numpy")}
-    return {**packages, "python": platform.python_version(), "platform": platform.platform()}
+    """Of the packages that shape a model or make its environment, of Python, and the platform."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("tensorflow", "keras", "gymnasium", "numpy", "ale-py", "vizdoom", "box2d"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def warn_of_versions(what: str, then: Mapping[str, Any], now: Mapping[str, str]) -> None:
+    """Say on standard error which versions are not those that something was made with."""
+    for package in now:
+        if then.get(package, now[package]) != now[package]:
+            text = f"{what} was made with {package} {then[package]}, this is {now[package]}: numbers may differ"
+            print(f"warning: {one_line(text)}", file=sys.stderr)

@@ -98,9 +98,9 @@ def main() -> None:
     arguments = parse_arguments()
     with exit_on_bad_input():
         import_tensorflow()
-        configs, curves = zip(*map(read_run, arguments.runs), strict=True)
-        groups = group_names(configs)
-        runs = list(zip(groups, curves, strict=True))
+        logs = [read_run(run) for run in arguments.runs]
+        groups = group_names([log.config for log in logs])
+        runs = [(group, log.curves) for group, log in zip(groups, logs, strict=True)]
         tables = {tag: table(runs, tag, arguments.x) for tag in arguments.tags}
         draw(tables, arguments.x, {group: groups.count(group) for group in groups}, arguments.out)
     print(f"wrote {arguments.out}")

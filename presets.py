@@ -112,11 +112,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         **_GENERIC,
         "steps": 120_000,
         "evaluate_episodes": 200,
+        "discount": 0.995,
         "n_step": 5,
         "learn_every": 1,
         "epsilon_min": 0.02,
     },
-    "LunarLander-v3": {**_GENERIC, "evaluate_episodes": 100, "n_step": 5, "learn_every": 1},
+    "LunarLander-v3": {**_GENERIC, "evaluate_episodes": 100, "n_step": 3, "learn_every": 1},
     "FrozenLake-v1": {**_GENERIC, "env_args": {"is_slippery": False}, "steps": 20_000, "epsilon_steps": 8_000},
     # As there, and every state is to be seen often enough to be played as well as can be.
     "Taxi-v4": {

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
+from startup import say
+
 # The time left is told from the speed of about the last quarter of a minute. Early episodes are far longer than later
 # ones, so the speed since the start would tell of what is over; that of the last second would jump at every evaluation.
 SECONDS_BETWEEN, SMOOTHING = 0.5, 0.03
@@ -42,10 +44,9 @@ class Progress:
         """Show a window's numbers, named as in `Run.end_window`."""
         low, high = logs["reward_min"], logs["reward_max"]
         if self._prints_lines:
-            print(
+            say(
                 f"{self._unit} {self._bar.n:>9,}  reward {logs['reward_avg']:8.1f}  ({low:7.1f} to {high:7.1f})  "
-                f"epsilon {logs['epsilon']:.3f}  {logs['steps_per_second']:7,.0f} steps/s  {self._left():>7} left",
-                file=sys.stderr,
+                f"epsilon {logs['epsilon']:.3f}  {logs['steps_per_second']:7,.0f} steps/s  {self._left():>7} left"
             )
         else:
             self._bar.set_postfix_str(

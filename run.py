@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
-import shlex
-import sys
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,27 +15,27 @@ from typing import Any, Self
 import keras
 import numpy as np
 import optree
-import psutil
 from gymnasium.vector import VectorEnv
-from tqdm import tqdm
 
 from agent import DQNAgent, UpdateStats
 from callback_state import get_callbacks_state, prepare_callbacks, set_callbacks_state
-from checkpoint import Checkpoints, newest_whole, refused_if_misfit
-from config import Config
+from checkpoint import Checkpoints, checkpoint_numbers, newest_whole, refused_if_misfit
 from env_state import get_lanes_state, set_lanes_state
+from evaluate import BrokenOffError
 from greedy_evaluation import GreedyEvaluation
 from masks import action_masks
-from model_file import SavedAgent, flags_to_repeat, save_model, versions
-from observations import Observations, example_observation
+from model_file import SavedAgent, save_model, versions
+from observations import Observations
 from progress import Progress
-from run_folder import claim_folder, lock_run, record_start
-from startup import InputError
+from replay_memory import check_like
+from run_folder import claim_folder, lock_run, record_start, write_record
+from run_log import read_record
+from startup import InputError, StopOnSignal, one_line, say
 
 EVENTS = "events.out.tfevents.*"
 # What of a run is written into its checkpoints as it is.
 RUN_STATE = (
-    "window", "episode", "_returns", "_lengths", "_episodes", "_rewards", "_best_scores", "_best_episode",
+    "window", "episode", "_returns", "_lengths", "_episodes", "_rewards", "best_scores", "best_episode",
     "_largest_reward", "_window_steps", "_window_is_open", "_speed",
 )  # fmt: skip
 
@@ -54,7 +54,9 @@ class Run:
         log_dir: that folder.
         episode: episodes in the windows ended so far.
         best, last: the models' paths, None before there is one.
-        interrupted: the number of the signal that ended it, 0 if none did.
+        best_scores, best_episode: the best model's, as `evaluate.Episodes.scores`, and the episodes played before it.
+        elapsed: seconds that it took before it was resumed.
+        checkpoint_seconds: what every checkpoint took since.
 
     Raises:
         InputError: the run to go on with is in use, or has no whole checkpoint.
@@ -70,25 +72,36 @@ class Run:
         self.episode = self.window = 0
         self.best: Path | None = None
         self.last: Path | None = None
-        self.interrupted = 0
+        self._signal = StopOnSignal()
+        self._broken_off = False  # in the middle of a window
         self._returns, self._lengths = np.zeros(envs.num_envs), np.zeros(envs.num_envs, int)
         self._episodes: list[tuple[float, int]] = []  # return and length of those that ended in this window
         self._updates: list[UpdateStats] = []
         self._rewards: dict[str, float] = {}
-        self._best_scores: dict[str, float] = {}
-        self._best_episode = 0
+        self.best_scores: dict[str, float] = {}
+        self.best_episode = 0
         self._largest_reward = 0.0  # in size, as learned from
         self._window_is_open = False
         self._ending = False
-        self._elapsed = 0.0  # seconds of the run before it was resumed
-        self._written: list[float] = []  # seconds that each checkpoint took since
-        self._evaluation = GreedyEvaluation(self.config)
+        self.elapsed = 0.0
+        self.checkpoint_seconds: list[float] = []
+        self._evaluation = GreedyEvaluation(self.config, lambda: self.interrupted)
         self._began = self._checkpointed = time.perf_counter()
         self._window_began, self._window_steps, self._speed = self._began, 0, 0.0
         self._resumed = newest_whole(self._checkpoints) if resume else None
         if self._resumed:
             with refused_if_misfit(self.log_dir):
                 self._cut_events(self._resumed[1]["events"])
+
+    @property
+    def interrupted(self) -> int:
+        """The number of the signal that asks the run to end, 0 if none does."""
+        return self._signal.received
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken so far."""
+        return self.elapsed + time.perf_counter() - self._began
 
     def begin(self, callbacks: Sequence[keras.callbacks.Callback]) -> tuple[Observations, np.ndarray]:
         """Begin the run, or go on where its checkpoint was written.
@@ -100,7 +113,7 @@ class Run:
             with refused_if_misfit(self.log_dir):
                 anew = prepare_callbacks(callbacks, self._resumed[1]["callbacks"])
             for name in anew:
-                self._warn(f"the callback {name} starts anew, its state is not kept")
+                say(f"warning: the callback {name} starts anew, its state is not kept")
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self.agent.online)
         self.agent.online.stop_training = False
         self._callbacks.on_train_begin()
@@ -110,10 +123,12 @@ class Run:
         masks = action_masks(infos, (self.envs.num_envs, self.agent.n_actions))
         if self._resumed:
             with refused_if_misfit(self.log_dir):
-                observations, masks = self._restore(*self._resumed)
-        self._open_window()
+                observations, masks = self._restore(*self._resumed, observations, masks)
+        if not self.agent.online.stop_training:
+            self._open_window()
         if not self._resumed:
             self.save_checkpoint(observations, masks)
+        self._resumed = None  # its arrays are large
         total, unit, done = self.config.episodes, "episode", self._played
         if self.config.steps:
             total, unit, done = self.config.steps, "step", self.agent.steps
@@ -139,10 +154,14 @@ class Run:
             updates: of the updates done after the step.
 
         Raises:
-            InputError: as `end_window`.
+            InputError: a reward or the loss is not finite, or Q-values ran away.
         """
+        if not np.isfinite(rewards).all():
+            raise InputError(f"{self.config.env} gave a reward that is no finite number, so the run was stopped")
         clip = self.config.reward_clip or np.inf
         self._largest_reward = max(self._largest_reward, float(min(clip, np.abs(rewards).max())))
+        for update in updates:
+            self._refuse_divergence(update)
         self._returns += rewards
         self._lengths += 1
         self._updates += updates
@@ -155,8 +174,11 @@ class Run:
         if full:
             episodes, updates, self._updates = self._episodes[:full], self._updates, []
             self._episodes = self._episodes[full:]
-            for first in range(0, full, size):
-                self.end_window(episodes[first : first + size], updates)
+            try:
+                for first in range(0, full, size):
+                    self.end_window(episodes[first : first + size], updates)
+            except BrokenOffError:
+                self._broken_off = True
 
     def checkpoint_if_due(self, observations: Observations, masks: np.ndarray) -> None:
         """Write a checkpoint every `checkpoint_every` seconds; see `begin` for the arguments."""
@@ -166,48 +188,61 @@ class Run:
 
     def save_checkpoint(self, observations: Observations, masks: np.ndarray) -> None:
         """Write a checkpoint; if that fails, say so and leave it to the next one. Not of an agent that has diverged."""
-        if not self.config.checkpoint_every or (self._updates and not np.isfinite(self._updates[-1].loss)):
+        if not self.config.checkpoint_every:
             return
         began = time.perf_counter()
-        state = {
+        try:
+            state = self._get_state(observations, masks)
+            if all(np.isfinite(variable).all() for variable in state["agent"]["variables"]):
+                self._checkpoints.write(self.agent.steps, state)
+        except OSError as error:
+            folder, reason = self._checkpoints.folder, error.strerror or error
+            kept = "the last one stays" if checkpoint_numbers(folder) else "there is none yet"
+            say(f"warning: no checkpoint could be written in {folder} ({reason}); {kept}")
+        self._checkpointed = time.perf_counter()
+        self.checkpoint_seconds.append(self._checkpointed - began)
+
+    def _get_state(self, observations: Observations, masks: np.ndarray) -> dict[str, Any]:
+        return {
             "config": asdict(self.config),
             "versions": versions(),
             "run": {name: getattr(self, name) for name in RUN_STATE},
             "updates": np.array(self._updates, float).reshape(-1, len(UpdateStats._fields)),
             "best": self.best.name if self.best else None,
-            "elapsed": self._elapsed + time.perf_counter() - self._began,
+            "elapsed": self.seconds,
             "agent": self.agent.get_state(),
             "lanes": get_lanes_state(self.envs),
             "observations": optree.tree_leaves(observations),
             "masks": masks,
             "evaluation": self._evaluation.get_state(),
+            "stopped": bool(self.agent.online.stop_training),
+            "global generators": {"random": random.getstate(), "numpy": np.random.get_state(legacy=False)},
             "callbacks": get_callbacks_state(self._callbacks.callbacks),
             "events": {path.name: path.stat().st_size for path in self.log_dir.glob(EVENTS)},
         }
-        try:
-            self._checkpoints.write(self.agent.steps, state)
-        except OSError as error:
-            folder, reason = self._checkpoints.folder, error.strerror or error
-            self._warn(f"no checkpoint could be written in {folder} ({reason}); the last one stays")
-        self._checkpointed = time.perf_counter()
-        self._written.append(self._checkpointed - began)
 
-    def _restore(self, number: int, state: dict[str, Any]) -> tuple[Observations, np.ndarray]:
-        """Go on from a checkpoint. Returns what `begin` does."""
+    def _restore(
+        self, number: int, state: dict[str, Any], observations: Observations, masks: np.ndarray
+    ) -> tuple[Observations, np.ndarray]:
+        """Go on from a checkpoint. Takes what the environments' reset gave, returns what `begin` does."""
         self.agent.set_state(state["agent"], self._checkpoints.segments(number))
         for name in RUN_STATE:
             found, needed = state["run"][name], getattr(self, name)
             if type(found) is not type(needed) or np.shape(self._returns) != np.shape(state["run"]["_returns"]):
                 raise TypeError(f"{name} is {found!r}")
             setattr(self, name, found)
-        self._episodes = [(total, length) for total, length in self._episodes]
+        self._episodes = [(float(total), int(length)) for total, length in self._episodes]
+        self.agent.episodes = self._played  # fewer if the run had ended, and with it the last step's surplus
         self._updates = [UpdateStats(*update) for update in state["updates"].tolist()]
-        self._elapsed = state["elapsed"]
+        self.elapsed = state["elapsed"]
         kept = list(Path(self.config.models_dir).glob(f"{glob.escape(self.name)}__best__*.model"))
         self.best = next((path for path in kept if path.name == state["best"]), kept[0] if kept else None)
         self._evaluation.set_state(state["evaluation"])
         set_callbacks_state(self._callbacks.callbacks, state["callbacks"])
-        structure = optree.tree_structure(example_observation(self.envs.single_observation_space))
+        leaves, structure = optree.tree_flatten(observations)
+        found = [*state["observations"], state["masks"]]
+        for array, needed in zip(found, [*leaves, masks], strict=True):
+            check_like("observations and masks", array, np.asarray(needed))
         observations, masks = optree.tree_unflatten(structure, state["observations"]), state["masks"]
         anew = set_lanes_state(self.envs, state["lanes"], observations, masks)
         if anew:
@@ -215,7 +250,12 @@ class Run:
         for lane, reason in anew.items():
             self.agent.memory.cut(lane)
             self._returns[lane] = self._lengths[lane] = 0
-            self._warn(f"lane {lane} starts a new episode, so the run is not the same as without a break: {reason}")
+            say(f"warning: lane {lane} starts anew, so the run is not the same as without a break: {one_line(reason)}")
+        extended = any(state["config"][name] != getattr(self.config, name) for name in ("episodes", "steps"))
+        self.agent.online.stop_training = bool(state["stopped"]) and not extended
+        kind, numbers, gauss = state["global generators"]["random"]
+        random.setstate((kind, tuple(numbers), gauss))
+        np.random.set_state(state["global generators"]["numpy"])
         return observations, masks
 
     def _cut_events(self, sizes: dict[str, int]) -> None:
@@ -226,10 +266,7 @@ class Run:
             elif path.stat().st_size >= sizes[path.name]:
                 os.truncate(path, sizes[path.name])
             else:
-                self._warn(f"{path} is shorter than it was: points are missing from the curves")
-
-    def _warn(self, text: str) -> None:
-        tqdm.write(f"warning: {text}", file=sys.stderr)
+                say(f"warning: {path} is shorter than it was: points are missing from the curves")
 
     def end_window(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> None:
         """End a window of episodes: aggregate it, evaluate when it is time, and call the callbacks.
@@ -244,15 +281,11 @@ class Run:
             updates: of the updates done meanwhile.
 
         Raises:
-            InputError: a reward or the loss is not finite, or Q-values ran away; no model is saved then.
+            BrokenOffError: a signal asks the run to end, while it evaluates.
         """
         logs = self._aggregate(episodes, updates)
         self._rewards = {key: logs[f"reward_{key}"] for key in ("avg", "min", "max")}
         self.episode += len(episodes)
-        if not np.isfinite(logs["reward_avg"]):
-            raise InputError(f"{self.config.env} gave a reward that is no finite number, so the run was stopped")
-        if updates:
-            self._refuse_divergence(logs)
         is_last = self._ending or self.episode == self.config.episodes
         if (self._evaluation.is_due(self._clock) or is_last) and not self.interrupted:
             self._evaluate()
@@ -267,20 +300,25 @@ class Run:
         self._window_began, self._window_steps = time.perf_counter(), self.agent.steps
         self._progress.show(logs)
 
-    def _refuse_divergence(self, logs: dict[str, float]) -> None:
+    def _refuse_divergence(self, update: UpdateStats) -> None:
         """Raise InputError if learning has run away."""
         kept = f"the best model before that is {self.best}" if self.best else "there was no model to keep yet"
         mend = f"lower --learning-rate {self.config.learning_rate:g} or set --gradient-clip"
-        where = f"in the episodes up to {self.episode}, so the run was stopped"
-        if not np.isfinite(logs["loss"]):
-            raise InputError(f"the loss became {logs['loss']} {where}: {mend}; {kept}")
+        where = f"after {self._played:,} episodes, so the run was stopped"
+        if not np.isfinite(update.loss):
+            raise InputError(f"the loss became {update.loss} {where}: {mend}; {kept}")
         # Twice what is possible, as Q-values may overshoot for a while, and 10 since a new network starts somewhere.
-        if abs(logs["q_mean"]) > 2 * logs["q_limit"] + 10:
+        if abs(update.q_mean) > 2 * self._q_limit + 10:
             raise InputError(
-                f"Q-values average {logs['q_mean']:,.1f} {where}: rewards up to {self._largest_reward:g} and "
-                f"--discount {self.config.discount:g} allow at most {logs['q_limit']:,.1f}. They ran away: {mend}, "
+                f"Q-values average {update.q_mean:,.1f} {where}: rewards up to {self._largest_reward:g} and "
+                f"--discount {self.config.discount:g} allow at most {self._q_limit:,.1f}. They ran away: {mend}, "
                 f"copy to the target network more seldom (--target-every) or try --double; {kept}"
             )
+
+    @property
+    def _q_limit(self) -> float:
+        discount = self.config.discount
+        return self._largest_reward / (1 - discount) if discount < 1 else np.inf
 
     def _aggregate(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> dict[str, float]:
         returns, lengths = np.array(episodes).T
@@ -297,7 +335,7 @@ class Run:
             "loss": float(losses.mean()),
             "q_mean": float(q_means.mean()),
             "q_max": float(q_maxima.max()),
-            "q_limit": self._largest_reward / (1 - agent.config.discount) if agent.config.discount < 1 else np.inf,
+            "q_limit": self._q_limit,
             "learning_rate": float(agent.online.optimizer.learning_rate),
             "steps_per_second": self._speed,
             "steps": float(agent.steps),
@@ -313,7 +351,7 @@ class Run:
         if self._evaluation.is_best(self.agent.q_values, self._clock) and (
             best := self._save("best", self._evaluation.scores)
         ):
-            self.best, self._best_scores, self._best_episode = best, self._evaluation.scores, self.episode
+            self.best, self.best_scores, self.best_episode = best, self._evaluation.scores, self.episode
 
     def _save(self, kind: str, scores: dict[str, float]) -> Path | None:
         """Save the model instead of earlier ones of its kind. Returns its path; None, with a warning, if that fails."""
@@ -327,71 +365,36 @@ class Run:
                 if older != path:
                     older.unlink()
         except OSError as error:
-            self._warn(f"{path} cannot be written ({error.strerror or error}); training goes on")
+            say(f"warning: {path} cannot be written ({error.strerror or error}); training goes on")
             return None
         return path
 
-    def end(self, observations: Observations, masks: np.ndarray, interrupted: int) -> None:
+    def end(self, observations: Observations, masks: np.ndarray) -> None:
         """End the run: a checkpoint to go on from, then the last window, short as it may be, and the last model, named
         by that window's rewards."""
-        self.save_checkpoint(observations, masks)
-        self.interrupted, self._ending = interrupted, True
-        if self._episodes:
-            self.end_window(self._episodes, self._updates)
-        if not self._evaluation.has_seen(self._clock) and not interrupted:
-            self._evaluate()
-        if self._rewards:
+        if not self._broken_off:
+            self.save_checkpoint(observations, masks)
+        self._ending = True
+        with contextlib.suppress(BrokenOffError):
+            if self._episodes:
+                self.end_window(self._episodes, self._updates)
+            if not self._evaluation.has_seen(self._clock) and not self.interrupted:
+                self._evaluate()
+        if self._rewards and not (self.interrupted and self.agent.progress == 1):  # what is left is done on resuming
             self.last = self._save("last", self._rewards)
 
     def __enter__(self) -> Self:
+        self._signal.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Let the callbacks close their files, however the run ended."""
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Let the callbacks close their files, however the run ended. If it stopped itself, its record says why."""
+        if isinstance(error, InputError):
+            with contextlib.suppress(OSError):
+                write_record(self.log_dir, {**read_record(self.log_dir), "stopped": str(error)})
         if hasattr(self, "_progress"):
             self._progress.close()
             self._callbacks.on_train_end()
         self._evaluation.close()
         self._lock.release()
-
-    def summary(self) -> str:
-        """What was done, where it lies, and the commands to go on with."""
-        minutes, seconds = divmod(round(self._elapsed + time.perf_counter() - self._began), 60)
-        agent = self.agent
-        lines = [
-            f"{self.episode:,} episodes, {agent.steps:,} steps, {agent.updates:,} updates in {minutes} min {seconds} s"
-            + (" (interrupted)" if self.interrupted else "")
-        ]
-        if not (self.best or self.last):
-            lines.append("no episode ended, so there is no model: raise --steps")
-        if not agent.updates:
-            lines.append(
-                f"no update was made: the memory never held --learn-start {self.config.learn_start} transitions"
-            )
-        if self.best:
-            scores = self._best_scores
-            lines += [
-                f"best model  {self.best}",
-                f"            greedy return avg {scores['avg']:.2f}, min {scores['min']:g}, max {scores['max']:g} over "
-                f"{self.config.evaluate_episodes:,} starts, after {self._best_episode:,} episodes",
-            ]
-        if self.last:
-            lines.append(f"last model  {self.last}")
-        held, process = agent.memory.nbytes / 1e9, psutil.Process().memory_info().rss / 1e9
-        lines.append(
-            f"memory      {process:.2f} GB, of which replay {held * len(agent.memory) / agent.memory.maxlen:.2f}"
-        )
-        if self._written:
-            share = sum(self._written) / (time.perf_counter() - self._began)
-            lines.append(f"checkpoints {len(self._written)} in {sum(self._written):.1f} s, {share:.1%} of the time")
-        lines.append(f"watch       tensorboard --logdir {shlex.quote(self.config.logs_dir)}")
-        repeated = flags_to_repeat(self.config)
-        if model := self.best or self.last:
-            name = f"{shlex.quote(str(model))} {repeated}".rstrip()
-            lines += [f"replay      python play.py {name}", f"score       python evaluate.py {name}"]
-        if self.interrupted and self._checkpoints.numbers():
-            models = self.config.models_dir
-            name = f"{shlex.quote(str(self.log_dir))} {repeated}".rstrip()
-            name += f" --models-dir {shlex.quote(models)}" if models != Config.models_dir else ""
-            lines.append(f"go on       python train.py --resume {name}")
-        return "\n".join(lines)
+        self._signal.__exit__()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
-import itertools
 import json
 import re
+import secrets
 import shlex
 import subprocess
 import sys
@@ -17,43 +18,46 @@ from typing import Any
 
 import filelock
 
-from checkpoint import newest_manifest
+from checkpoint import newest_manifest, without_arrays
 from config import Config
-from model_file import check_trusted, versions
-from startup import InputError
+from model_file import check_trusted, versions, warn_of_versions, written_whole
+from run_log import read_record
+from startup import InputError, check_writable
 
 MAY_CHANGE = {"episodes", "steps"}  # to extend a run
 MAY_REPEAT = {"env", "env_args", "network", "logs_dir", "models_dir"}
 
 
 def claim_folder(config: Config) -> Path:
-    """Make the log folder. A run that starts in the same second takes another name."""
+    """Make the log folder, under a name that no other run has: models are told apart by it too."""
     names = dict.fromkeys([re.sub(r"[^\w.-]+", "-", config.env), config.preset])
-    stem = name = f"{'-'.join(names)}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-    for attempt in itertools.count(2):
-        try:
-            (Path(config.logs_dir) / name).mkdir(parents=True)
-            break
-        except FileExistsError:
-            name = f"{stem}-{attempt}"
-    return Path(config.logs_dir) / name
+    stem = f"{'-'.join(names)}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    while True:
+        folder = Path(config.logs_dir) / f"{stem}-{secrets.token_hex(2)}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
 
 
 def record_start(log_dir: Path, config: Config) -> None:
     """Write into `run.json` what the run is made with: its settings and, for every time that it was started, the
-    command, this project's commit and the versions."""
-    path = log_dir / "run.json"
+    command, this project's commit and the versions. Says in what a resumed run's differ from the last time."""
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):  # no git, or no clone
-        commit = None
-    try:
-        starts = json.loads(path.read_text())["starts"]
-    except (OSError, ValueError, KeyError, TypeError):  # the first start, or somebody spoilt the file
-        starts = []
-    starts.append({"command": shlex.join(sys.orig_argv), "commit": commit, "versions": versions()})
-    path.write_text(json.dumps({"config": dataclasses.asdict(config), "starts": starts}, indent=1))
+        commit = "none"
+    start: dict[str, Any] = {"command": shlex.join(sys.orig_argv), "versions": {**versions(), "this project": commit}}
+    starts = read_record(log_dir).get("starts", [])
+    if starts:
+        warn_of_versions(f"the run {log_dir}", starts[-1]["versions"], start["versions"])
+    write_record(log_dir, {"config": dataclasses.asdict(config), "starts": [*starts, start]})
+
+
+def write_record(log_dir: Path, record: dict[str, Any]) -> None:
+    """Write `run.json`, whole or not at all."""
+    with written_whole(log_dir / "run.json") as path:
+        path.write_text(json.dumps(record, indent=1))
 
 
 def lock_run(log_dir: Path) -> filelock.BaseFileLock:
@@ -77,16 +81,28 @@ def find_run(name: str, logs_dir: str) -> Path:
         InputError: there is none.
     """
     if name == "latest":
-        written = {path.stat().st_mtime: path for path in Path(logs_dir).glob("*/checkpoints/checkpoint-*.json")}
+        written: dict[float, Path] = {}
+        for path in Path(logs_dir).glob("*/checkpoints/checkpoint-*.json"):
+            with contextlib.suppress(FileNotFoundError):  # a run that goes on deletes its older ones
+                written[path.stat().st_mtime] = path
         if not written:
             raise InputError(f"--resume latest: no run in --logs-dir {logs_dir} has a checkpoint")
-        return written[max(written)].parent.parent
+        return _checked(written[max(written)].parent.parent)
     for folder in (Path(logs_dir) / name, Path(name)):
-        if (folder / "checkpoints").is_dir():
-            return folder
+        if name and (folder / "checkpoints").is_dir():
+            return _checked(folder.resolve())
     raise InputError(
         f"--resume {name}: there is no such run with checkpoints, neither in --logs-dir {logs_dir} nor here"
     )
+
+
+def _checked(run_dir: Path) -> Path:
+    """The folder, if it can be written and what is written there stays there."""
+    check_writable("--resume", str(run_dir))
+    for path in [run_dir / "checkpoints", *run_dir.iterdir()]:
+        if path.is_symlink():
+            raise InputError(f"--resume {run_dir}: {path} is a link, which this project does not make")
+    return run_dir
 
 
 def settings_to_resume(run_dir: Path, given: Mapping[str, Any]) -> Config:
@@ -103,34 +119,26 @@ def settings_to_resume(run_dir: Path, given: Mapping[str, Any]) -> Config:
     if others := sorted(set(given) - MAY_CHANGE - MAY_REPEAT):
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
         raise InputError(f"--resume goes on with the run's own settings: leave out {flags}")
-    state = newest_manifest(run_dir / "checkpoints")["state"]
     try:
-        config = Config(**_plain(state["dict"]["config"]))
-        made_with: dict[str, str] = _plain(state["dict"]["versions"])
-        episodes, steps, _ = _plain(state["dict"]["agent"])["counters"]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        state = without_arrays(newest_manifest(run_dir / "checkpoints"))
+        config = Config(**state["config"])
+        episodes, steps, _ = map(int, state["agent"]["counters"])
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"the checkpoint in {run_dir} was not made by this version ({error})") from error
     check_trusted(run_dir, config, given)
-    if given.get("env", config.env) != config.env:
-        raise InputError(f"--resume: the run plays {config.env}, not --env {given['env']}")
-    if config.models_dir not in (Config.models_dir, given.get("models_dir")):
+    given_args = {**config.env_args, **given.get("env_args", {})}
+    for name, repeated in {**given, "env_args": given_args}.items():
+        if name in MAY_REPEAT - {"logs_dir", "models_dir"} and repeated != getattr(config, name):
+            flag, own = f"--{name.replace('_', '-')}", getattr(config, name)
+            raise InputError(f"--resume: the run was made with {flag} {own}, which cannot change: leave it out")
+    if given.get("models_dir", Config.models_dir) != config.models_dir:
         raise InputError(f"{run_dir} keeps its models in another folder. Repeat it: --models-dir {config.models_dir}")
-    folders = {"logs_dir": str(run_dir.parent), "models_dir": given.get("models_dir", Config.models_dir)}
-    config = dataclasses.replace(config, **folders, **{k: given[k] for k in MAY_CHANGE & given.keys()})
+    extended: dict[str, Any] = {k: given[k] for k in MAY_CHANGE & given.keys()}
+    config = dataclasses.replace(config, logs_dir=str(run_dir.parent), **extended)
     over = episodes >= config.episodes or (config.steps and steps >= config.steps)
     if over and list(Path(config.models_dir).glob(f"{glob.escape(run_dir.name)}__last__*.model")):
         flag = f"--steps, above {steps:,}," if config.steps else f"--episodes, above {episodes:,},"
         raise InputError(f"the run {run_dir} is finished: {flag} extends it")
-    for package, now in versions().items():
-        if (then := made_with.get(package)) != now:
-            print(
-                f"warning: the run was made with {package} {then}, this is {now}: numbers may differ", file=sys.stderr
-            )
     return config
-
-
-def _plain(value: Any) -> Any:
-    """A part of a manifest's state without its arrays."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value["dict"].items()} if "dict" in value else None
-    return [_plain(part) for part in value] if isinstance(value, list) else value

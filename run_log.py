@@ -5,34 +5,55 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from config import Config
-from startup import InputError
+from startup import InputError, one_line
 
 # Of every tag the values, oldest first, float64 (points,), and of every window its last episode as "episodes".
 Curves = Mapping[str, np.ndarray]
 
 
-def read_run(run_dir: Path) -> tuple[Config, dict[str, np.ndarray]]:
-    """The settings and curves in a run's log folder.
+def read_record(log_dir: Path) -> dict[str, Any]:
+    """What is in `run.json`: {} if it is not there or not as it was written."""
+    path = log_dir / "run.json"
+    try:
+        record = json.loads(path.read_text())
+        kinds = {"config": dict, "starts": list}
+        whole = all(isinstance(record[key], kind) for key, kind in kinds.items())
+        return record if whole and all(isinstance(start["versions"], dict) for start in record["starts"]) else {}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # somebody spoilt the file
+        return {}
+
+
+class RunLog(NamedTuple):
+    """What a run's log folder tells: its settings, its curves, and why it stopped itself, "" if it did not."""
+
+    config: Config
+    curves: Curves
+    stopped: str
+
+
+def read_run(run_dir: Path) -> RunLog:
+    """Read a run's log folder.
 
     Raises:
         InputError: it is no run's.
     """
+    record = read_record(run_dir)
     try:
-        config = Config(**json.loads((run_dir / "run.json").read_text())["config"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{run_dir} is not the log folder of a run, it has no run.json that says how ({error})"
-        ) from error
+        config = Config(**record["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{run_dir} is not the log folder of a run: it has no run.json that says how") from error
     curves: dict[str, list[float]] = {}
     for tag, step, number in read_points(run_dir):
         curves.setdefault(tag, []).append(number)
         if tag == "reward/avg":
             curves.setdefault("episodes", []).append(step)
-    return config, {tag: np.array(values) for tag, values in curves.items()}
+    arrays = {tag: np.array(values) for tag, values in curves.items()}
+    return RunLog(config, arrays, one_line(str(record.get("stopped", ""))))
 
 
 def read_points(run_dir: Path) -> Iterator[tuple[str, int, float]]:

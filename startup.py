@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TextIO
 
 
 class InputError(ValueError):
@@ -68,13 +68,29 @@ class StopOnSignal:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        print("\nending the run and saving it; once more ends at once", file=sys.stderr)
         for each in self._previous:
             signal.signal(each, signal.SIG_DFL)
+        with contextlib.suppress(
+            OSError
+        ):  # not print, which must not be used inside a print that the signal broke into
+            os.write(2, b"\nending the run and saving it; once more ends at once\n")
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """Print a line, on standard error above tqdm's bar. If nobody reads there any more, this and all to come go
+    nowhere: a run outlives the terminal and the `| tee` that it was started with."""
+    from tqdm import tqdm  # `make` runs this file before anything is installed
+
+    file = file or sys.stderr
+    try:
+        tqdm.write(text, file=file)
+        file.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -10,6 +12,7 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from config import Config
+from startup import one_line, say
 
 
 def tag(name: str) -> str:
@@ -32,8 +35,9 @@ class EpisodeTensorBoard(keras.callbacks.Callback):
 
     def __init__(self, log_dir: Path, config: Config, resumed: bool = False) -> None:
         super().__init__()
-        self._writer = tf.summary.create_file_writer(str(log_dir))
-        self._config, self._resumed = config, resumed
+        self._log_dir, self._config, self._resumed = str(log_dir), config, resumed
+        self._writer = tf.summary.create_file_writer(self._log_dir)
+        self._fails = False
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Write the settings."""
@@ -41,20 +45,35 @@ class EpisodeTensorBoard(keras.callbacks.Callback):
             return
         settings = self._config.hparams()
         table = "\n".join(["| setting | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in settings.items())])
-        with self._writer.as_default(step=0):
+        with self._going_on(), self._writer.as_default(step=0):
             hparams.hparams(settings)
             tf.summary.text("settings", table)
-        self._writer.flush()
+            self._writer.flush()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Write the window's numbers and flush, so that a killed run keeps them."""
         scalars = dict(logs or {})
-        with self._writer.as_default(step=int(scalars.pop("episode"))):
+        with self._going_on(), self._writer.as_default(step=int(scalars.pop("episode"))):
             for name, value in scalars.items():
                 if math.isfinite(value):  # the loss is nan before the first update
                     tf.summary.scalar(tag(name), value)
-        self._writer.flush()
+            self._writer.flush()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Close the event file."""
-        self._writer.close()
+        with self._going_on():
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """If the disk is full, say so once, and try a new file next time: the old one may end in the middle of
+        a point."""
+        try:
+            yield
+            self._fails = False
+        except (tf.errors.OpError, OSError) as error:
+            if not self._fails:
+                say(f"warning: points are missing from the curves in {self._log_dir}: {one_line(str(error))}")
+            self._fails = True
+            with contextlib.suppress(tf.errors.OpError, OSError):
+                self._writer = tf.summary.create_file_writer(self._log_dir)

@@ -20,7 +20,7 @@ if __name__ == "__main__":
     end_quietly_on_ctrl_c()  # training itself ends more carefully, see StopOnSignal
     CONFIG, GIVEN, RESUME, QUIET = parse_command_line()
     with exit_on_bad_input():
-        RUN_DIR = find_run(RESUME, CONFIG.logs_dir) if RESUME else None
+        RUN_DIR = None if RESUME is None else find_run(RESUME, CONFIG.logs_dir)
         CONFIG = settings_to_resume(RUN_DIR, GIVEN) if RUN_DIR else CONFIG
         check_writable("--models-dir", CONFIG.models_dir)
         check_writable("--logs-dir", CONFIG.logs_dir)
@@ -37,7 +37,7 @@ from environments import final_observations, make_vector_env, published_symmetri
 from masks import action_masks, final_action_masks
 from model_file import set_saved_weights
 from run import Run
-from startup import StopOnSignal
+from startup import say
 from tensorboard_callback import EpisodeTensorBoard
 
 
@@ -71,10 +71,10 @@ def train(
         set_saved_weights(Path(config.init_from), agent.online)
         agent.copy_to_target()
     run = Run(agent, envs, resume, quiet)
-    with closing(envs), run, StopOnSignal() as signal:
+    with closing(envs), run:
         tensorboard = EpisodeTensorBoard(run.log_dir, config, resumed=resume is not None)
         observations, masks = run.begin([*learning_rate_callbacks(agent), *callbacks, tensorboard])
-        while agent.progress < 1 and not agent.online.stop_training and not signal.received:
+        while agent.progress < 1 and not agent.online.stop_training and not run.interrupted:
             # Play one step of every lane, remember it, learn from what is remembered.
             actions = agent.act(observations, agent.epsilon, masks)
             next_observations, rewards, terminated, truncated, infos = envs.step(actions)
@@ -86,7 +86,7 @@ def train(
 
             run.count(rewards, terminated | truncated, updates)
             run.checkpoint_if_due(observations, masks)
-        run.end(observations, masks, signal.received)
+        run.end(observations, masks)
     return run
 
 
@@ -103,17 +103,19 @@ def main() -> None:
     """The command line."""
     # Blob's optimum is known. It only judges, in a curve and, in the end, a table: `train` does not even import it.
     from optimum import PercentOfOptimum, is_solvable, judge_model
+    from summary import summary
 
     solvable = is_solvable(CONFIG)
     with exit_on_bad_input():
         run = train(CONFIG, [PercentOfOptimum(CONFIG)] if solvable else [], RUN_DIR, QUIET)
-    print(run.summary())
-    best, interrupted = run.best, run.interrupted
+    say(summary(run), sys.stdout)
+    if run.interrupted:
+        sys.exit(128 + run.interrupted)  # as shells have it
+    best = run.best
     del run  # with its replay memory, to make room for the judge's tables
     if solvable and best:
-        print(judge_model(best).table())
-    if interrupted:
-        sys.exit(128 + interrupted)  # as shells have it
+        with exit_on_bad_input():
+            say(judge_model(best).table(), sys.stdout)
 
 
 if __name__ == "__main__":

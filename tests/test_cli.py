@@ -41,6 +41,7 @@ def assert_refused(result: subprocess.CompletedProcess[str], *words: str) -> Non
     ("arguments", "words"),
     [
         (["--nonsense"], ["--nonsense"]),
+        (["--resume", ""], ["there is no such run"]),
         (["--episodes", "many"], ["--episodes", "many"]),
         (["--episodes", "0"], ["--episodes must be at least 1, got 0"]),
         (["--lanes", "-1"], ["--lanes must be at least 1, got -1"]),

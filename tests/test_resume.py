@@ -18,16 +18,17 @@ import numpy as np
 import optree
 import pytest
 
-import checkpoint
 from blob_env import BlobVectorEnv
+from checkpoint import checkpoint_numbers
 from config import Config
 from env_state import Recorder, get_lanes_state, set_lanes_state
 from environments import make_env, make_vector_env
 from experiments.kill_test import SETTINGS, differences, fingerprint
 from experiments.kill_test import test as kill_and_resume
 from run import Run
-from run_folder import find_run, lock_run, settings_to_resume
+from run_folder import find_run, lock_run, record_start, settings_to_resume
 from startup import InputError
+from summary import summary
 from train import train
 
 gym.register_envs(ale_py)
@@ -101,8 +102,8 @@ def test_interrupted_and_resumed_is_the_same(
     callbacks = extra_callbacks(tmp_path / "broken")
     with interrupted_after(30):
         run = train(config, callbacks)
-    assert run._checkpoints.numbers()[0] == 120  # four lanes
-    assert run.interrupted == signal.SIGINT and "--resume" in run.summary()
+    assert checkpoint_numbers(run.log_dir / "checkpoints")[0] == 120  # four lanes
+    assert run.interrupted == signal.SIGINT and "--resume" in summary(run)
     with interrupted_after(25, signal.SIGTERM):
         again = train(config, [*extra_callbacks(tmp_path / "broken"), Interrupt(99)], run.log_dir)
     assert again.interrupted == signal.SIGTERM
@@ -141,8 +142,13 @@ def test_settings_that_cannot_change(small_config: MakeConfig, capsys: pytest.Ca
         settings_to_resume(run.log_dir, {**given, "learning_rate": 1.0, "seed": 2})
     with pytest.raises(InputError, match="Repeat it: --models-dir"):
         settings_to_resume(run.log_dir, {})
-    with pytest.raises(InputError, match="the run plays Blob-v0, not --env CartPole-v1"):
+    with pytest.raises(InputError, match="made with --env Blob-v0, which cannot change"):
         settings_to_resume(run.log_dir, {**given, "env": "CartPole-v1"})
+    with pytest.raises(InputError, match="made with --env-args"):
+        settings_to_resume(run.log_dir, {**given, "env_args": {"size": 8}})
+    with pytest.raises(InputError, match="made with --network auto"):
+        settings_to_resume(run.log_dir, {**given, "network": "tutorial"})
+    assert settings_to_resume(run.log_dir, {**given, "env": "Blob-v0", "env_args": {"size": 4}}) == config
     with lock_run(run.log_dir), pytest.raises(InputError, match="in use by another process"):
         train(config, resume=run.log_dir)
     assert find_run("latest", config.logs_dir) == find_run(run.name, config.logs_dir) == run.log_dir
@@ -151,60 +157,15 @@ def test_settings_that_cannot_change(small_config: MakeConfig, capsys: pytest.Ca
     made = json.loads((run.log_dir / "run.json").read_text())
     (start,) = made["starts"]
     assert start["versions"]["keras"] == keras.__version__ and made["config"]["seed"] == 7
-    assert start["commit"] is None or len(start["commit"]) == 40
+    assert start["versions"]["this project"] == "none" or len(start["versions"]["this project"]) == 40
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("run_folder.versions", lambda: {**start["versions"], "keras": "9.9"})
-        settings_to_resume(run.log_dir, given)
+        record_start(run.log_dir, config)
     assert f"was made with keras {keras.__version__}, this is 9.9" in capsys.readouterr().err
     for path in (run.log_dir / "checkpoints").glob("checkpoint-*.json"):
         path.write_text("{}")
     with pytest.raises(InputError, match="no whole checkpoint"):
         settings_to_resume(run.log_dir, given)
-
-
-def test_a_checkpoint_that_cannot_be_written_stops_nothing(
-    small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The disk is full for a while: the run warns, goes on, keeps what it has, and tries again."""
-    real, calls = checkpoint.written_whole, []
-
-    def full(path: Path, *rest: Any) -> Any:
-        calls.append(path)
-        if 10 < len(calls) < 30:
-            raise OSError(28, "No space left on device")
-        return real(path, *rest)
-
-    monkeypatch.setattr(checkpoint, "written_whole", full)
-    config = small_config(checkpoint_every=1e-9, network="dense", episodes=20)
-    run = train(config)
-    assert len(calls) > 40 and "No space left on device" in capsys.readouterr().err
-    monkeypatch.undo()
-    train(dataclasses.replace(config, episodes=40), resume=run.log_dir)
-
-
-def test_folders_that_vanish_stop_nothing(small_config: MakeConfig, capfd: pytest.CaptureFixture[str]) -> None:
-    import shutil
-
-    class Vanish(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-            if epoch == 0:
-                shutil.rmtree(config.models_dir)
-                shutil.rmtree(Path(config.logs_dir) / os.listdir(config.logs_dir)[0])
-
-    config = small_config(checkpoint_every=1e-9, network="dense", episodes=20, aggregate_every=5, evaluate_every=5)
-    run = train(config, [Vanish()])
-    assert run.episode == 20 and run.best and run.best.is_file() and run.last and run.last.is_file()
-    # What was lost with the folder is written again: the memory still has it.
-    train(dataclasses.replace(config, episodes=40), resume=run.log_dir)
-
-
-def test_nothing_is_written_of_an_agent_that_diverged(small_config: MakeConfig) -> None:
-    config = small_config(learning_rate=1e30, checkpoint_every=1e-9, aggregate_every=30, learn_start=150)
-    with pytest.raises(InputError, match=r"the loss became|Q-values average"):
-        train(config)
-    (log_dir,) = Path(config.logs_dir).iterdir()
-    _, state = checkpoint.newest_whole(checkpoint.Checkpoints(log_dir / "checkpoints", None))  # type: ignore[arg-type]
-    assert all(np.isfinite(variable).all() for variable in state["agent"]["variables"])
 
 
 def go_on(env: Any, actions: list[int]) -> list[Any]:
@@ -286,7 +247,7 @@ def test_a_run_of_lanes_that_start_anew_goes_on(small_config: MakeConfig, capsys
     for window in (1, 2):
         capsys.readouterr()
         run = train(config, [Interrupt(window)], run.log_dir)
-        assert "lane 1 starts a new episode, so the run is not the same" in capsys.readouterr().err
+        assert "lane 1 starts anew, so the run is not the same" in capsys.readouterr().err
         assert [run.agent.memory[2 * cut_at + lane].truncated for lane in range(2)] == [True, True]
 
 

@@ -1,6 +1,7 @@
 """Damaged and forged checkpoints: reading one ends in one clear line, in the one before it, or in a run going on."""
 
 import copy
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -12,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_safe_files import assert_one_line, many
 
-from checkpoint import Checkpoints, newest_manifest, newest_whole, refused_if_misfit
+from checkpoint import Checkpoints, checkpoint_numbers, newest_manifest, newest_whole, refused_if_misfit
 from config import Config
 from replay_memory import ReplayMemory
 from run import Run
+from run_folder import find_run, settings_to_resume
 from startup import InputError
 from train import train
 
@@ -34,8 +36,8 @@ def lived(folder: Path) -> Checkpoints:
 @many
 @given(data=st.data())
 def test_damaged_checkpoints(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """Cut or changed anywhere, or missing: the newest is known to be damaged, and the one before is used if it does not
-    need the same file."""
+    """A file is cut or changed anywhere, or missing: the newest checkpoint is known to be damaged, the one before is
+    used. Segments are needed by both, so there are two copies of each."""
     folder = tmp_path_factory.mktemp("checkpoints")
     checkpoints = lived(folder)
     victim = data.draw(st.sampled_from(sorted(path.name for path in folder.iterdir())))
@@ -50,14 +52,54 @@ def test_damaged_checkpoints(tmp_path_factory: pytest.TempPathFactory, data: st.
         (folder / victim).symlink_to("/etc/passwd")
     elif kind != "missing":
         (folder / victim).write_bytes(content)
-    if victim == "steps-000000000000-000000000003.safetensors":  # both need it
-        with pytest.raises(InputError, match="no whole checkpoint"):
-            newest_whole(checkpoints)
-        return
     number, state = newest_whole(checkpoints)
-    assert number == (1 if victim.endswith("0000.json") or victim == "state-000000000000.safetensors" else 0)
+    assert number == (0 if victim in ("checkpoint-000000000001.json", "state-000000000001.safetensors") else 1)
+    segments = list(checkpoints.segments(number))
+    assert np.concatenate([segment["steps"] for segment in segments]).tolist() == list(range(3 * number + 3))
     np.testing.assert_array_equal(state["a"], np.arange(5))
     assert state["b"][:4] == [1, 2.5, None, "text"] and state["b"][4]["c"].shape == (0, 2)
+
+
+def test_both_copies_damaged(tmp_path: Path) -> None:
+    checkpoints = lived(tmp_path)
+    for path in tmp_path.glob("*steps-000000000000-000000000003.safetensors"):
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="no whole checkpoint"):
+        newest_whole(checkpoints)
+
+
+def test_nothing_else_is_deleted(tmp_path: Path) -> None:
+    """Files that somebody keeps there stay; what a broken-off write left does not."""
+    checkpoints = lived(tmp_path)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / ".abc.part").write_text("half")
+    for number in range(2, 5):
+        checkpoints.write(number, {})
+    assert (tmp_path / "thesis.txt").exists() and (tmp_path / "folder").exists()
+    assert not (tmp_path / ".abc.part").exists()
+    assert checkpoint_numbers(tmp_path) == [4, 3]
+
+
+def test_what_could_not_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state does not fit on the disk, the segment before it did: it goes, or every try would fill the disk more."""
+    memory = ReplayMemory(8, 2, np.zeros(3), 2)
+    memory.append(np.ones((2, 3)), [0, 1], [0, 1], [False] * 2, [True, False], np.zeros((2, 3)))
+    checkpoints = Checkpoints(tmp_path / "checkpoints", memory)
+    write_bytes = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if len(data) > 50_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for number in range(3):
+        with pytest.raises(OSError, match="No space"):
+            checkpoints.write(number, {"large": np.zeros(10_000)})
+        assert list((tmp_path / "checkpoints").iterdir()) == []
+    checkpoints.write(3, {})
+    assert newest_whole(checkpoints)[0] == 3
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +136,33 @@ def test_forged_states(broken_off: tuple[Run, dict[str, Any]], data: st.DataObje
     path = run.log_dir / "checkpoints" / f"checkpoint-{10**11:012}.json"
     path.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
     try:
+        settings_to_resume(run.log_dir, {"models_dir": run.config.models_dir, "logs_dir": run.config.logs_dir})
         resumed = Run(run.agent, run.envs, run.log_dir)
         with resumed:
-            resumed.begin([])
+            observations, masks = resumed.begin([])
+            for _ in range(3):
+                actions = run.agent.act(observations, 0.5, masks)
+                next_, rewards, terminated, truncated, _ = run.envs.step(actions)
+                run.agent.remember(observations, actions, rewards, terminated, truncated, next_)
+                resumed.count(rewards, terminated | truncated, run.agent.learn())
+                observations = next_
+            resumed.end(observations, masks)
     except InputError as error:
         assert_one_line(error)
     finally:
         path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "run.json", ".lock", "events.out.tfevents.9"])
+def test_links_out_of_a_run(tmp_path: Path, name: str) -> None:
+    run_dir = tmp_path / "logs" / "run"
+    (run_dir / "checkpoints").mkdir(parents=True)
+    assert find_run("run", str(tmp_path / "logs")) == run_dir
+    if name == "checkpoints":
+        (run_dir / name).rename(tmp_path / "elsewhere")
+    (run_dir / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is a link"):
+        find_run("run", str(tmp_path / "logs"))
 
 
 MANIFESTS: dict[str, Any] = {

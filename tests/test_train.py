@@ -29,6 +29,7 @@ from model_file import load_network, make_saved_env, read_saved_agent
 from optimum import PercentOfOptimum, judge_model
 from run import Run
 from startup import InputError
+from summary import summary
 from tensorboard_callback import tag
 from train import train
 
@@ -257,7 +258,7 @@ def test_ctrl_c_saves_and_flushes(small_config: MakeConfig) -> None:
     assert best_of(run).exists() and run.last and run.last.exists()
     assert [step for step, _ in read_scalars(run.log_dir)["reward/avg"]][:2] == [20, 40]
     assert signal.getsignal(signal.SIGINT) == before
-    assert "(interrupted)" in run.summary()
+    assert "(interrupted)" in summary(run)
 
 
 def test_a_reward_that_is_not_finite_stops_the_run(small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,7 +347,7 @@ def test_cartpole_trains(small_config: MakeConfig) -> None:
     config = dataclasses.replace(config, epsilon_decay=0.97, epsilon_min=0.02, learn_every=4, learn_start=500)
     config = dataclasses.replace(config, n_step=3, double=True, learning_rate=1e-3)
     run = train(dataclasses.replace(config, evaluate_every=125, aggregate_every=25))
-    assert run._best_scores["avg"] > 100
+    assert run.best_scores["avg"] > 100
 
 
 def test_train_from_a_thread(small_config: MakeConfig) -> None:
