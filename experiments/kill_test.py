@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import numpy as np
 import safetensors.numpy
 
 from checkpoint import Checkpoints, newest_manifest, newest_whole
-from run_log import read_points
+from model_file import WEIGHTS
+from run_log import read_points, read_record
 from startup import at_least, end_quietly_on_ctrl_c, make_parser
 
 # A run of seconds with what the default run has: priorities, symmetries, a target network that counts episodes, and a
@@ -68,19 +70,27 @@ def run_to_the_end(folder: Path, settings: Sequence[str]) -> None:
         raise RuntimeError(f"{' '.join(done.args)} ended with {done.returncode}: {done.stderr}")
 
 
-def kill_run(folder: Path, settings: Sequence[str], seconds: float, in_checkpoint: bool) -> str:
+def starts(folder: Path) -> int:
+    """How often the run in a folder was started, so that it got past importing and compiling."""
+    return sum(len(read_record(log_dir).get("starts", [])) for log_dir in folder.glob("logs/*/"))
+
+
+def kill_run(folder: Path, settings: Sequence[str], seconds: float, in_checkpoint: bool) -> str | None:
     """Start a training command and kill it.
 
     Args:
         folder: of its files.
         settings: of the command.
-        seconds: to wait before.
+        seconds: to wait before, from when it has started to train or to resume.
         in_checkpoint: whether to wait then until a file of a checkpoint is half written.
 
     Returns:
-        What was hit.
+        What was hit; None if it had ended.
     """
+    before = starts(folder)
     process = subprocess.Popen(command(folder, settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and starts(folder) == before:
+        time.sleep(0.01)
     ends = time.perf_counter() + seconds
     while process.poll() is None and time.perf_counter() < ends:
         time.sleep(0.001)
@@ -88,7 +98,7 @@ def kill_run(folder: Path, settings: Sequence[str], seconds: float, in_checkpoin
         time.sleep(0.0005)
     half_written = bool(list(folder.glob("logs/*/checkpoints/.*.part")))
     if process.poll() is not None:
-        return "nothing, it had ended"
+        return None
     process.kill()
     process.wait()
     if not list(folder.glob("logs/*/checkpoints/checkpoint-*.json")):
@@ -97,7 +107,7 @@ def kill_run(folder: Path, settings: Sequence[str], seconds: float, in_checkpoin
 
 
 def fingerprint(folder: Path) -> dict[str, Any]:
-    """All that must be the same in the end: state, replay memory and curves of the only run in a folder."""
+    """All that must be the same in the end: state, replay memory, curves and models of the only run in a folder."""
     (log_dir,) = folder.glob("logs/*/")
     manifest = newest_manifest(log_dir / "checkpoints")
     segments = [safetensors.numpy.load_file(log_dir / "checkpoints" / file["file"]) for file in manifest["segments"]]
@@ -111,7 +121,14 @@ def fingerprint(folder: Path) -> dict[str, Any]:
     memory = {name: np.concatenate([segment[name] for segment in segments]) for name in segments[0]}
     held, ends = memory["steps"] >= first, memory["final_keys"][:, 0] >= first
     memory = {name: array[ends if name.startswith("final_") else held] for name, array in memory.items()}
-    return {"state": state, "memory": memory, "curves": curves(log_dir)}
+    models = {path.name.partition("__")[2]: weights_in(path) for path in folder.glob("models/*.model")}
+    return {"state": state, "memory": memory, "curves": curves(log_dir), "models": models}
+
+
+def weights_in(path: Path) -> bytes:
+    """Of a `.model` file, which has a date of its own beside them."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(WEIGHTS)
 
 
 def curves(log_dir: Path) -> list[tuple[str, int, float]]:
@@ -151,22 +168,25 @@ def test(kills: int, seed: int, settings: Sequence[str] = SETTINGS) -> bool:
     done, wrong, hits = 0, 0, []
     with tempfile.TemporaryDirectory() as name:
         reference = Path(name) / "reference"
-        began = time.perf_counter()
         run_to_the_end(reference, settings)
-        seconds, expected = time.perf_counter() - began, fingerprint(reference)
-        print(f"without a kill: {seconds:.1f} s, {len(expected['curves'])} points", flush=True)
+        (record,) = reference.glob("logs/*/run.json")
+        seconds = time.time() - record.stat().st_mtime  # since it began to train
+        expected = fingerprint(reference)
+        print(f"without a kill: {seconds:.1f} s of training, {len(expected['curves'])} points", flush=True)
         while done < kills:
             folder, going_on = Path(name) / "killed", False
-            rounds = min(kills - done, int(generator.choice([1, 1, 2, 3])))
+            rounds, first = min(kills - done, int(generator.choice([1, 1, 2, 3]))), done
             for _ in range(rounds):
                 now = RESUME if going_on else settings
                 hit = kill_run(folder, now, float(generator.uniform(0, seconds)), bool(generator.random() < 0.3))
+                if hit is None:  # it was faster than the one before
+                    break
                 hits.append(hit)
+                done += 1
                 if list(folder.glob("logs/*/checkpoints/checkpoint-*.json")):
                     going_on = True
                 else:
                     shutil.rmtree(folder, ignore_errors=True)
-            done += rounds
             try:
                 run_to_the_end(folder, RESUME if going_on else settings)
                 different = differences(fingerprint(folder), expected)
@@ -174,7 +194,7 @@ def test(kills: int, seed: int, settings: Sequence[str] = SETTINGS) -> bool:
                 different = [] if "is finished" in str(error) else [str(error)]
                 different = different or differences(fingerprint(folder), expected)
             wrong += bool(different)
-            print(f"{done} kills: {', '.join(hits[-rounds:])}: {different[:5] or 'identical'}", flush=True)
+            print(f"{done} kills: {', '.join(hits[first:]) or 'none'}: {different[:5] or 'identical'}", flush=True)
             shutil.rmtree(folder)
     counts = {hit: hits.count(hit) for hit in sorted(set(hits))}
     print(f"{done} kills ({counts}), {wrong} runs not identical")

@@ -212,7 +212,7 @@ FAULTS = [
     ),
     *_faults(
         "checkpoint.py",
-        "tests/test_safe_files.py::test_damaged_checkpoints",
+        "tests/test_safe_checkpoints.py::test_damaged_checkpoints",
         ("a changed file not noticed", 'if _digest(data) != file["sha256"]:', "if False:"),
         ("a changed manifest not noticed", 'if digest.decode(errors="replace") != _digest(text):', "if False:"),
         ("only the newest checkpoint kept", "KEPT = 2", "KEPT = 1"),

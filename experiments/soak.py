@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import tempfile
-import threading
 import time
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ def read_all(updates: int, seed: int) -> list[Reading]:
             files = process.num_fds() if os.name == "posix" else len(process.open_files())
             memory = process.memory_info().rss
             now = time.perf_counter()
-            readings.append(Reading(int((logs or {})["updates"]), now, memory, files, threading.active_count()))
+            readings.append(Reading(int((logs or {})["updates"]), now, memory, files, process.num_threads()))
 
     with tempfile.TemporaryDirectory() as folder:
         lanes = 8
@@ -64,8 +64,9 @@ def read_all(updates: int, seed: int) -> list[Reading]:
     return readings
 
 
-def report(readings: list[Reading]) -> str:
-    """Growth and slowdown after the warm-up: of the last tenth against the first tenth after it."""
+def report(readings: list[Reading]) -> tuple[str, bool]:
+    """Growth and slowdown after the warm-up: of the last tenth against the first tenth after it; and whether they stay
+    within the goals: memory grows by less than 2%, speed falls by 5% at most, files and threads do not grow."""
     counted = [reading for reading in readings if reading.updates > WARM_UP * readings[-1].updates]
     tenth = max(2, len(counted) // 10)
     first, last = counted[:tenth], counted[-tenth:]
@@ -81,7 +82,8 @@ def report(readings: list[Reading]) -> str:
         f"open files  {first[0].files}, at the end {last[-1].files}",
         f"threads     {first[0].threads}, at the end {last[-1].threads}",
     ]
-    return "\n".join(lines)
+    flat = memory[1] < 1.02 * memory[0] and speeds[1] >= 0.95 * speeds[0]
+    return "\n".join(lines), flat and last[-1].files <= first[0].files and last[-1].threads <= first[0].threads
 
 
 def main() -> None:
@@ -91,7 +93,9 @@ def main() -> None:
     parser.add_argument("--updates", type=at_least(1_000), default=200_000, help="updates (default: %(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=1, help="of the run (default: %(default)s)")
     arguments = parser.parse_args()
-    print(report(read_all(arguments.updates, arguments.seed)))
+    text, is_flat = report(read_all(arguments.updates, arguments.seed))
+    print(text)
+    sys.exit(0 if is_flat else 1)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from agent import DQNAgent
 from config import Config
-from experiments import ablation, environments_table
+from experiments import ablation, environments_table, soak
 from experiments.ablation import VARIANTS, read, train_all, train_once
 from experiments.ablation_plot import draw, markdown_table
 from experiments.environments_table import COLUMNS, optimal_mean
@@ -183,3 +183,30 @@ def test_the_table_of_environments_goes_on_where_it_was_broken_off(
     assert asked == [("Taxi-v4", 201), ("Taxi-v4", 202), ("Taxi-v4", 202)]
     (row,) = environments_table.markdown_table(read(results)).splitlines()[2:]
     assert row == "| Taxi-v4 | 1,000 | 1.50, 1.50 | 1.50 | the optimum (3.00) | 15 |"
+
+
+def soaked(memory: float = 1.0, speed: float = 1.0, files: int = 0) -> list[soak.Reading]:
+    """A run of 1,000 updates a window whose second half takes more memory, goes at another speed, opens more files."""
+    readings, now = [], 0.0
+    for window in range(1, 101):
+        late = window > 50
+        now += 10 / (speed if late else 1)
+        resident = int(1e9 * (memory if late else 1))
+        readings.append(soak.Reading(1_000 * window, now, resident, 20 + files * late, 8))
+    return readings
+
+
+def test_soak_by_hand() -> None:
+    text, is_flat = soak.report(soaked())
+    assert is_flat and "1,000 MB, at the end 1,000 (+0.00%)" in text and "100.0 updates/s" in text
+    assert soak.report(soaked(memory=1.019))[1] and not soak.report(soaked(memory=1.021))[1]
+    assert soak.report(soaked(speed=0.951))[1] and not soak.report(soaked(speed=0.949))[1]
+    assert not soak.report(soaked(files=1))[1]
+
+
+def test_a_short_soak() -> None:
+    """What grows with every window grows within seconds, too."""
+    readings = soak.read_all(300, seed=1)
+    assert readings[-1].updates >= 300
+    half = len(readings) // 2
+    assert readings[-1].files <= readings[half].files and readings[-1].threads <= readings[half].threads
