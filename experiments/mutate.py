@@ -213,9 +213,58 @@ FAULTS = [
     *_faults(
         "checkpoint.py",
         "tests/test_safe_checkpoints.py::test_damaged_checkpoints",
-        ("a changed file not noticed", 'if _digest(data) != file["sha256"]:', "if False:"),
+        ("a changed file not noticed", 'if _digest(data) == file["sha256"]:', "if True:"),
         ("a changed manifest not noticed", 'if digest.decode(errors="replace") != _digest(text):', "if False:"),
         ("only the newest checkpoint kept", "KEPT = 2", "KEPT = 1"),
+        ("one copy of a segment", 'copies=["", _COPY]', 'copies=[""]'),
+    ),
+    *_faults(
+        "checkpoint.py",
+        "tests/test_safe_checkpoints.py::test_what_could_not_be_written_leaves_nothing",
+        ("a failed write stays", "                self._delete_old()\n", "                pass\n"),
+    ),
+    *_faults(
+        "checkpoint.py",
+        "tests/test_safe_checkpoints.py::test_nothing_else_is_deleted",
+        ("others' files deleted", "if _OURS.fullmatch(path.name) and path.name", "if path.is_file() and path.name"),
+    ),
+    *_faults(
+        "run_folder.py",
+        "tests/test_safe_checkpoints.py::test_links_out_of_a_run",
+        ("links followed", "        if path.is_symlink():\n", "        if False:\n"),
+    ),
+    *_faults(
+        "run.py",
+        "tests/test_trouble.py::test_a_signal_in_an_evaluation",
+        ("early stopping forgotten", '= bool(state["stopped"]) and not extended', "= False"),
+        ("half an evaluation kept", "        if not self._broken_off:\n", "        if True:\n"),
+    ),
+    *_faults(
+        "run.py",
+        "tests/test_trouble.py::test_an_extended_run_plays_all_its_episodes",
+        ("a surplus of episodes kept", "self.agent.episodes = self._played", "pass"),
+    ),
+    *_faults(
+        "run.py",
+        "tests/test_trouble.py::test_global_generators_go_on",
+        ("NumPy's generator forgotten", 'np.random.set_state(state["global generators"]["numpy"])', "pass"),
+    ),
+    *_faults(
+        "tensorboard_callback.py",
+        "tests/test_trouble.py::test_a_disk_that_is_really_full",
+        ("a full disk ends the run", "except (tf.errors.OpError, OSError) as error:", "except KeyError as error:"),
+    ),
+    *_faults(
+        "startup.py",
+        "tests/test_trouble.py::test_nobody_reads",
+        ("a closed pipe ends the run", "    except OSError:\n        os.dup2", "    except KeyError:\n        os.dup2"),
+    ),
+    *_faults(
+        "symmetry.py",
+        "tests/test_symmetry.py",
+        ("legs not changed", "order=[0, 1, 2, 3, 4, 5, 7, 6]", "order=None"),
+        ("an action not mirrored", "[0, 3, 2, 1]", "[0, 1, 2, 3]"),
+        ("a sign not mirrored", "[1, -1, 1, -1, -1, -1]", "[1, -1, 1, -1, -1, 1]"),
     ),
     *_faults(
         "model_file.py",
