@@ -34,6 +34,7 @@ class Progress:
         self._bar = tqdm(
             total=total, initial=done, unit=unit, unit_scale=True, bar_format=BAR, dynamic_ncols=True,
             mininterval=SECONDS_BETWEEN, smoothing=SMOOTHING, file=sys.stderr if on_terminal else self._nowhere,
+            disable=False,
         )  # fmt: skip
 
     def update(self, count: int) -> None:

@@ -1,6 +1,5 @@
 """TensorFlow is imported once for all tests, quietly."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 
 from startup import import_tensorflow
 
-os.environ["TQDM_DISABLE"] = "1"
 import_tensorflow()
 
 from config import Config  # noqa: E402
