@@ -25,7 +25,7 @@ def test_groups_are_named_by_what_sets_them_apart() -> None:
 
 
 def test_curves_at_the_same_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Of the places 0, 5, 10, 15, 20 the first run, from 0 to 10, has three: y = x. The other, from 5 on, has four: y = 7.
+    # Of the places 0, 5, ..., 20 the first run, from 0 to 10, has three: y = x. The other, from 5 on, has four: y = 7.
     monkeypatch.setattr(plot, "POINTS", 5)
     first = {"episodes": np.array([0.0, 10.0]), "reward/avg": np.array([0.0, 10.0])}
     # This curve began a window later than the run did.
