@@ -200,7 +200,9 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     while not list(tmp_path.glob("models/*best*.model")) and process.poll() is None:
         time.sleep(0.1)
     resume = [str(ROOT / "train.py"), "--resume", "latest"]
+    process.send_signal(signal.SIGSTOP)  # or it might be through by the time that the other one looks
     assert_refused(run(*resume, cwd=tmp_path), "in use by another process")
+    process.send_signal(signal.SIGCONT)
     process.send_signal(signal.SIGTERM if os.name == "posix" else signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM and "Traceback" not in errors
