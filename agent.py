@@ -49,6 +49,7 @@ class DQNAgent:
         memory: the replay memory.
         q_values: compiled, from observations (batch, ...) to the values by which the agent acts, float32 (batch,
             n_actions): the online network's, in the mean over all views.
+        td_errors: of the latest update's batch, float32 (batch,); there is none before the first.
         episodes, steps, updates: counted since the start; steps are environment steps of all lanes.
 
     Raises:
@@ -187,6 +188,7 @@ class DQNAgent:
         stats, td_errors = self._update(*batch[:6], weights)
         if isinstance(self.memory, PrioritizedReplayMemory):
             self.memory.set_priorities(batch.slots, td_errors.numpy())
+        self.td_errors = td_errors
         self.updates += 1
         if config.target_update == "updates" and self.updates % config.target_every == 0:
             self.copy_to_target()

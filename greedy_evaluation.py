@@ -22,12 +22,16 @@ class GreedyEvaluation:
 
     Attributes:
         scores: of the latest evaluation, as `evaluate.Episodes.scores`; empty before the first.
+        count: evaluations so far.
+        worst_seed: of the episode that returned least in the latest one, among the first of every lane, which alone
+            have a seed of their own.
     """
 
     def __init__(self, config: Config, should_stop: Callable[[], object]) -> None:
         self._config, self._should_stop = config, should_stop
         self._envs = make_evaluation_envs(config, config.evaluate_episodes)
         self.scores: dict[str, float] = {}
+        self.count, self.worst_seed = 0, EVALUATION_SEED
         self._best_returns: np.ndarray | None = None
         self._evaluated = 0  # on the clock
 
@@ -64,6 +68,8 @@ class GreedyEvaluation:
             self._should_stop,
         )
         self._evaluated = clock
+        self.count += 1
+        self.worst_seed = EVALUATION_SEED + int(episodes.returns[: self._envs.num_envs].argmin())
         self.scores = episodes.scores()
         if self._best_returns is None or episodes.returns.mean() >= self._best_returns.mean():
             self._best_returns = episodes.returns
@@ -72,7 +78,12 @@ class GreedyEvaluation:
 
     def get_state(self) -> dict[str, Any]:
         """All that later evaluations depend on, for `set_state`."""
-        return {"scores": self.scores, "best_returns": self._best_returns, "evaluated": self._evaluated}
+        return {
+            "scores": self.scores,
+            "best_returns": self._best_returns,
+            "evaluated": self._evaluated,
+            "count": self.count,
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go back to where `get_state` was called.
@@ -83,7 +94,7 @@ class GreedyEvaluation:
         if state["best_returns"] is not None:
             check_like("best_returns", state["best_returns"], np.zeros(self._config.evaluate_episodes))
         self.scores, self._best_returns = state["scores"], state["best_returns"]
-        self._evaluated = int(state["evaluated"])
+        self._evaluated, self.count = int(state["evaluated"]), int(state["count"])
 
     def close(self) -> None:
         """Close its environments."""

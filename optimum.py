@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
-from blob_env import BlobEnv, BlobVectorEnv
+from blob_env import BlobEnv, BlobRules, BlobVectorEnv
 from blob_solver import MAX_STEPS, Judgement, judge, percent_of_optimum, start_means
 from config import Config
+from drawing import policy_map
 from evaluate import EVALUATION_SEED, make_evaluation_envs
 from model_file import load_network, make_saved_env, read_saved_agent
 from networks import compile_q_values
 from startup import InputError
+from symmetry import mean_over_views
 
 
 def is_solvable(config: Config) -> bool:
@@ -42,6 +46,33 @@ class PercentOfOptimum(keras.callbacks.Callback):
         """Add the number to the logs, which callbacks later in the list see too."""
         if logs is not None:
             logs["percent_of_optimum"] = percent_of_optimum(logs["greedy_avg"], self._random, self._optimum)
+
+
+class PolicyMap(keras.callbacks.Callback):
+    """Adds `see_policy` to the logs of a window with a greedy evaluation: the greedy action on every cell for one food
+    and one enemy, beside the best (`drawing.policy_map`).
+
+    Args:
+        config: the run's settings, of a solvable Blob.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self._config = config
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Get at the agent's Q-values."""
+        self._rules = BlobRules(**self._config.env_args)
+        symmetries = self._rules.symmetries() if self._config.symmetries else ()
+        network = compile_q_values(self.model, self._rules.observation_space())
+        self._q_values = mean_over_views(network, symmetries)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Add the picture."""
+        if logs is not None and np.isfinite(logs["evaluation"]):
+            size = self._rules.size
+            food, enemy = size // 3 * (size + 1), (size // 2) * size + size - 2
+            logs["see_policy"] = policy_map(self._rules, self._q_values, food, enemy)
 
 
 def judge_model(path: Path) -> Judgement:

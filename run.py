@@ -55,6 +55,7 @@ class Run:
         episode: episodes in the windows ended so far.
         best, last: the models' paths, None before there is one.
         best_scores, best_episode: the best model's, as `evaluate.Episodes.scores`, and the episodes played before it.
+        evaluation: its greedy evaluations.
         elapsed: seconds that it took before it was resumed.
         checkpoint_seconds: what every checkpoint took since.
 
@@ -85,7 +86,7 @@ class Run:
         self._ending = False
         self.elapsed = 0.0
         self.checkpoint_seconds: list[float] = []
-        self._evaluation = GreedyEvaluation(self.config, lambda: self.interrupted)
+        self.evaluation = GreedyEvaluation(self.config, lambda: self.interrupted)
         self._began = self._checkpointed = time.perf_counter()
         self._window_began, self._window_steps, self._speed = self._began, 0, 0.0
         self._resumed = newest_whole(self._checkpoints) if resume else None
@@ -214,7 +215,7 @@ class Run:
             "lanes": get_lanes_state(self.envs),
             "observations": optree.tree_leaves(observations),
             "masks": masks,
-            "evaluation": self._evaluation.get_state(),
+            "evaluation": self.evaluation.get_state(),
             "stopped": bool(self.agent.online.stop_training),
             "global generators": {"random": random.getstate(), "numpy": np.random.get_state(legacy=False)},
             "callbacks": get_callbacks_state(self._callbacks.callbacks),
@@ -237,7 +238,7 @@ class Run:
         self.elapsed = state["elapsed"]
         kept = list(Path(self.config.models_dir).glob(f"{glob.escape(self.name)}__best__*.model"))
         self.best = next((path for path in kept if path.name == state["best"]), kept[0] if kept else None)
-        self._evaluation.set_state(state["evaluation"])
+        self.evaluation.set_state(state["evaluation"])
         set_callbacks_state(self._callbacks.callbacks, state["callbacks"])
         leaves, structure = optree.tree_flatten(observations)
         found = [*state["observations"], state["masks"]]
@@ -273,8 +274,9 @@ class Run:
 
         The callbacks' logs hold, as floats: episode (the window's last), reward_avg, reward_min, reward_max,
         episode_length, epsilon, loss, q_mean, q_max (nan before the first update), q_limit (the size that rewards so
-        far and the discount allow), learning_rate, steps_per_second, steps, updates, memory_fill (0 to 1), and of the
-        latest greedy evaluation greedy_avg, greedy_min, greedy_max, greedy_overestimation (see `evaluate.Episodes`).
+        far and the discount allow), learning_rate, steps_per_second, steps, updates, memory_fill (0 to 1), evaluation
+        (the number of this window's greedy evaluation, nan if there is none), and of the latest one greedy_avg,
+        greedy_min, greedy_max, greedy_overestimation (see `evaluate.Episodes`).
 
         Args:
             episodes: return and length (steps) of each.
@@ -287,10 +289,12 @@ class Run:
         self._rewards = {key: logs[f"reward_{key}"] for key in ("avg", "min", "max")}
         self.episode += len(episodes)
         is_last = self._ending or self.episode == self.config.episodes
-        if (self._evaluation.is_due(self._clock) or is_last) and not self.interrupted:
+        logs["evaluation"] = np.nan
+        if (self.evaluation.is_due(self._clock) or is_last) and not self.interrupted:
             self._evaluate()
+            logs["evaluation"] = float(self.evaluation.count)
         logs |= {
-            f"greedy_{key}": self._evaluation.scores.get(key, np.nan) for key in ("avg", "min", "max", "overestimation")
+            f"greedy_{key}": self.evaluation.scores.get(key, np.nan) for key in ("avg", "min", "max", "overestimation")
         }
         self._callbacks.on_epoch_end(self.window, {"episode": self.episode, **logs})
         self.window += 1
@@ -348,16 +352,16 @@ class Run:
         return self.agent.steps if self.config.steps else self.episode
 
     def _evaluate(self) -> None:
-        if self._evaluation.is_best(self.agent.q_values, self._clock) and (
-            best := self._save("best", self._evaluation.scores)
+        if self.evaluation.is_best(self.agent.q_values, self._clock) and (
+            best := self._save("best", self.evaluation.scores)
         ):
-            self.best, self.best_scores, self.best_episode = best, self._evaluation.scores, self.episode
+            self.best, self.best_scores, self.best_episode = best, self.evaluation.scores, self.episode
 
     def _save(self, kind: str, scores: dict[str, float]) -> Path | None:
         """Save the model instead of earlier ones of its kind. Returns its path; None, with a warning, if that fails."""
         name = f"{self.name}__{kind}__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min.model"
         path = Path(self.config.models_dir) / name
-        saved = SavedAgent(self.config, *self._evaluation.spaces, self.episode, scores, versions())
+        saved = SavedAgent(self.config, *self.evaluation.spaces, self.episode, scores, versions())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_model(path, self.agent.online, saved)
@@ -378,7 +382,7 @@ class Run:
         with contextlib.suppress(BrokenOffError):
             if self._episodes:
                 self.end_window(self._episodes, self._updates)
-            if not self._evaluation.has_seen(self._clock) and not self.interrupted:
+            if not self.evaluation.has_seen(self._clock) and not self.interrupted:
                 self._evaluate()
         if self._rewards and not (self.interrupted and self.agent.progress == 1):  # what is left is done on resuming
             self.last = self._save("last", self._rewards)
@@ -395,6 +399,6 @@ class Run:
         if hasattr(self, "_progress"):
             self._progress.close()
             self._callbacks.on_train_end()
-        self._evaluation.close()
+        self.evaluation.close()
         self._lock.release()
         self._signal.__exit__()

@@ -11,6 +11,8 @@ from config import Config
 from model_file import flags_to_repeat
 from run import Run
 
+STORY = "http://localhost:6006/#custom_scalars"  # where TensorBoard shows the charts of `tensorboard_callback.story`
+
 
 def summary(run: Run) -> str:
     """The lines that a run ends with."""
@@ -38,7 +40,7 @@ def summary(run: Run) -> str:
     if run.checkpoint_seconds:
         written, taken = len(run.checkpoint_seconds), sum(run.checkpoint_seconds)
         lines.append(f"checkpoints {written} in {taken:.1f} s, {taken / (run.seconds - run.elapsed):.1%} of the time")
-    lines.append(f"watch       tensorboard --logdir {shlex.quote(config.logs_dir)}")
+    lines.append(f"watch       tensorboard --logdir {shlex.quote(config.logs_dir)}, at {STORY}")
     return "\n".join([*lines, *_commands(run)])
 
 

@@ -1,15 +1,22 @@
-"""The custom TensorBoard callback: one point per window of episodes, on an axis of episodes."""
+"""The custom TensorBoard callback: numbers, pictures and histograms of every window, on an axis of episodes."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from PIL import Image
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.image.metadata import create_summary_metadata
 
 from config import Config
 from startup import one_line, say
@@ -18,14 +25,52 @@ from startup import one_line, say
 def tag(name: str) -> str:
     """The tag of a number in a window's logs: what belongs together shares a group, as in "reward/avg"."""
     group, _, rest = name.partition("_")
-    return f"{group}/{rest}" if group in ("reward", "greedy") else f"run/{name}"
+    return f"{group}/{rest}" if group in ("reward", "greedy", "see") else f"run/{name}"
+
+
+def write(name: str, value: float | bytes | np.ndarray) -> None:
+    """Write a value to the default writer, as fits its type (see `EpisodeTensorBoard`)."""
+    if isinstance(value, bytes):
+        width, height = Image.open(io.BytesIO(value)).size
+        image = [str(width).encode(), str(height).encode(), value]  # as tf.summary.image writes it, but for the PNG
+        tf.summary.write(name, tf.constant(image), metadata=create_summary_metadata(name, ""))
+    elif isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3:
+        tf.summary.image(name, value[None])
+    elif isinstance(value, np.ndarray):
+        tf.summary.histogram(name, value)
+    elif math.isfinite(value):  # the loss is nan before the first update
+        tf.summary.scalar(name, value)
+
+
+def story(config: Config) -> layout_pb2.Layout:
+    """The charts of the custom scalars page, in the order in which a run is told."""
+    band = layout_pb2.MarginChartContent(
+        series=[layout_pb2.MarginChartContent.Series(value="reward/avg", lower="reward/min", upper="reward/max")]
+    )
+    charts = [layout_pb2.Chart(title="reward of training: average, minimum to maximum", margin=band)]
+    lines = {
+        "reward of greedy play": ["greedy/avg", "greedy/min", "greedy/max"],
+        "percent of the optimum": ["run/percent_of_optimum"],
+        "epsilon": ["run/epsilon"],
+        "loss": ["run/loss"],
+        "Q-values, and what rewards and discount allow": ["run/q_mean", "run/q_max", "run/q_limit"],
+        "steps per second": ["run/steps_per_second"],
+    }
+    if config.env != "Blob-v0":  # only its optimum is known
+        del lines["percent of the optimum"]
+    for title, tags in lines.items():
+        exactly = [f"^{tag}$" for tag in tags]
+        charts.append(layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=exactly)))
+    return layout_pb2.Layout(category=[layout_pb2.Category(title="how it learned", chart=charts)])
 
 
 class EpisodeTensorBoard(keras.callbacks.Callback):
     """Write the settings and every window's logs as TensorBoard events.
 
     A Keras epoch is a window of episodes here. The window's last episode, `logs["episode"]`, is the step of its
-    scalars, so that the axis counts episodes whatever the window's size.
+    points, so that the axis counts episodes whatever the window's size. What callbacks before this one added to the
+    logs is written too: numbers as scalars, uint8 arrays (height, width, 3) as images, bytes as animated GIFs, other
+    arrays as histograms.
 
     Args:
         log_dir: folder of the run's event file.
@@ -48,15 +93,15 @@ class EpisodeTensorBoard(keras.callbacks.Callback):
         with self._going_on(), self._writer.as_default(step=0):
             hparams.hparams(settings)
             tf.summary.text("settings", table)
+            tf.summary.experimental.write_raw_pb(custom_scalar.pb(story(self._config)).SerializeToString())
             self._writer.flush()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Write the window's numbers and flush, so that a killed run keeps them."""
-        scalars = dict(logs or {})
-        with self._going_on(), self._writer.as_default(step=int(scalars.pop("episode"))):
-            for name, value in scalars.items():
-                if math.isfinite(value):  # the loss is nan before the first update
-                    tf.summary.scalar(tag(name), value)
+        values: dict[str, Any] = dict(logs or {})
+        with self._going_on(), self._writer.as_default(step=int(values.pop("episode"))):
+            for name, value in values.items():
+                write(tag(name), value)
             self._writer.flush()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:

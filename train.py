@@ -36,6 +36,7 @@ from config import Config
 from environments import final_observations, make_vector_env, published_symmetries
 from masks import action_masks, final_action_masks
 from model_file import set_saved_weights
+from pictures import Pictures
 from run import Run
 from startup import say
 from tensorboard_callback import EpisodeTensorBoard
@@ -73,7 +74,7 @@ def train(
     run = Run(agent, envs, resume, quiet)
     with closing(envs), run:
         tensorboard = EpisodeTensorBoard(run.log_dir, config, resumed=resume is not None)
-        observations, masks = run.begin([*learning_rate_callbacks(agent), *callbacks, tensorboard])
+        observations, masks = run.begin([*learning_rate_callbacks(agent), *callbacks, Pictures(run), tensorboard])
         while agent.progress < 1 and not agent.online.stop_training and not run.interrupted:
             # Play one step of every lane, remember it, learn from what is remembered.
             actions = agent.act(observations, agent.epsilon, masks)
@@ -102,12 +103,12 @@ def learning_rate_callbacks(agent: DQNAgent) -> list[keras.callbacks.Callback]:
 def main() -> None:
     """The command line."""
     # Blob's optimum is known. It only judges, in a curve and, in the end, a table: `train` does not even import it.
-    from optimum import PercentOfOptimum, is_solvable, judge_model
+    from optimum import PercentOfOptimum, PolicyMap, is_solvable, judge_model
     from summary import summary
 
     solvable = is_solvable(CONFIG)
     with exit_on_bad_input():
-        run = train(CONFIG, [PercentOfOptimum(CONFIG)] if solvable else [], RUN_DIR, QUIET)
+        run = train(CONFIG, [PercentOfOptimum(CONFIG), PolicyMap(CONFIG)] if solvable else [], RUN_DIR, QUIET)
     say(summary(run), sys.stdout)
     if run.interrupted:
         sys.exit(128 + run.interrupted)  # as shells have it

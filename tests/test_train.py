@@ -156,7 +156,7 @@ def test_windows_that_end_in_one_step_share_updates_and_speed(small_config: Make
 def test_a_run_stopped_by_a_callback_is_evaluated(small_config: MakeConfig) -> None:
     stopping = keras.callbacks.EarlyStopping(monitor="reward_avg", mode="max", min_delta=1000, patience=1)
     run = train(small_config(evaluate_every=1000), [stopping])
-    assert run._evaluation.has_seen(run.episode) and run.episode > 20
+    assert run.evaluation.has_seen(run.episode) and run.episode > 20
 
 
 def test_every_epoch_that_begins_ends(small_config: MakeConfig) -> None:

@@ -1,0 +1,159 @@
+"""Pictures of an agent: its policy on a whole board, its Q-values beside a frame, frames beside each other, GIFs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from blob_env import COLOURS, ENEMY, FOOD, MOVES, PLAYER, BlobRules
+from blob_solver import TOLERANCE, Games
+from symmetry import QValues
+
+BOARD_PIXELS = 280
+MARGIN = 8
+TITLE = 22  # pixels of a line of text
+INK, PAPER, MARK = (20, 20, 20), (255, 255, 255), (220, 0, 0)
+# From low to high values, readable in print and by the colour-blind: seven colours of matplotlib's viridis.
+SCALE = np.array(
+    [(68, 1, 84), (68, 57, 131), (49, 104, 142), (33, 145, 140), (53, 183, 121), (144, 215, 67), (253, 231, 37)]
+)
+
+
+def colours_of(values: np.ndarray) -> np.ndarray:
+    """uint8 (..., 3): where each value lies between the lowest and the highest of them."""
+    low, high = float(values.min()), float(values.max())
+    share = (values - low) / (high - low or 1) * (len(SCALE) - 1)
+    return np.stack([np.interp(share, np.arange(len(SCALE)), SCALE[:, i]) for i in range(3)], axis=-1).astype(np.uint8)
+
+
+def policy_map(rules: BlobRules, q_values: QValues, food: int, enemy: int) -> np.ndarray:
+    """What an agent would do with the player on every cell, beside the best it could do.
+
+    Every cell has the arrow of its greedy action, in the colour of its highest Q-value; a cell whose action is not one
+    of the best is framed in red. The best actions are those of the highest undiscounted returns.
+
+    Args:
+        rules: of a Blob whose food and enemy stand still.
+        q_values: the agent's, from observations (n, ...) to (n, 9).
+        food, enemy: their cells, x * size + y.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    size = rules.size
+    cells = np.arange(size**2)
+    free = cells[(cells != food) & (cells != enemy)]
+    positions = np.stack(np.divmod(np.stack(np.broadcast_arrays(free, food, enemy), axis=1), size), axis=2)
+    values = q_values(rules.observe(positions))
+    truth = Games(rules, np.array([food]), np.array([enemy])).optimal_q_values(1.0)[free, :, 0]
+    greedy = values.argmax(axis=1)
+    is_best = truth >= truth.max(axis=1, keepdims=True) - TOLERANCE
+    wrong = ~is_best[np.arange(len(free)), greedy]
+    best = np.where(wrong, is_best.argmax(axis=1), greedy)
+    highest, earned = values.max(axis=1), truth.max(axis=1)
+    boards = [
+        _board(size, positions, greedy, highest, wrong),
+        _board(size, positions, best, earned, np.zeros_like(wrong)),
+    ]
+    titles = [
+        f"agent: max Q {highest.min():.1f} to {highest.max():.1f}, {wrong.sum()} not best",
+        f"optimal: return {earned.min():.0f} to {earned.max():.0f}",
+    ]
+    return side_by_side([np.asarray(board) for board in boards], titles)
+
+
+def _board(
+    size: int, positions: np.ndarray, actions: np.ndarray, values: np.ndarray, marked: np.ndarray
+) -> Image.Image:
+    """A board whose player may be anywhere: arrows (n,), coloured by values (n,), some of them marked (n,)."""
+    pixels = max(4, BOARD_PIXELS // size)
+    image = Image.new("RGB", (size * pixels, size * pixels), PAPER)
+    draw = ImageDraw.Draw(image)
+    for cell, action, colour, is_marked in zip(positions[:, PLAYER], actions, colours_of(values), marked, strict=True):
+        top, left = cell * pixels
+        corners = [left, top, left + pixels - 2, top + pixels - 2]
+        draw.rectangle(corners, fill=tuple(colour.tolist()), outline=MARK if is_marked else None, width=3)
+        ink = INK if colour.sum() > 380 else PAPER
+        draw_arrow(draw, (left + pixels / 2 - 1, top + pixels / 2 - 1), MOVES[action], 0.36 * pixels, ink)
+    for piece, letter in ((FOOD, "F"), (ENEMY, "E")):
+        top, left = positions[0, piece] * pixels
+        draw.rectangle([left, top, left + pixels - 2, top + pixels - 2], fill=tuple(COLOURS[piece].tolist()))
+        draw.text((left + pixels / 2, top + pixels / 2), letter, PAPER if piece == ENEMY else INK, _font(), anchor="mm")
+    return image
+
+
+def draw_arrow(
+    draw: ImageDraw.ImageDraw, centre: tuple[float, float], move: np.ndarray, length: float, ink: tuple[int, ...]
+) -> None:
+    """An arrow along a move of Blob (down, right), through the centre (x, y in pixels); a dot for standing still."""
+    x, y = centre
+    if not move.any():
+        draw.ellipse([x - 2, y - 2, x + 2, y + 2], fill=ink)
+        return
+    down, right = move / np.hypot(*move) * length
+    tip = np.array([x + right, y + down])
+    draw.line([x - right, y - down, *tip], fill=ink, width=2)
+    back, across = np.array([right, down]) * 0.6, np.array([-down, right]) * 0.45
+    draw.polygon([tuple(point) for point in (tip, tip - back + across, tip - back - across)], fill=ink)
+
+
+def with_q_values(frame: np.ndarray, values: np.ndarray, names: Sequence[str], action: int) -> np.ndarray:
+    """A frame with a panel at its right: a bar for every action's Q-value, that of the action taken in red.
+
+    Args:
+        frame: uint8 (height, width, 3).
+        values: (n_actions,).
+        names: of the actions.
+        action: the index of the one taken.
+    """
+    width, line = 190, 18
+    height = max(len(frame), line * len(values) + 2 * MARGIN)
+    image = Image.new("RGB", (frame.shape[1] + width, height), PAPER)
+    image.paste(Image.fromarray(frame), (0, 0))
+    draw = ImageDraw.Draw(image)
+    low, high = float(values.min()), float(values.max())
+    for i, (name, value) in enumerate(zip(names, values, strict=True)):
+        left, top = frame.shape[1] + MARGIN, MARGIN + line * i
+        ink = MARK if i == action else INK
+        draw.text((left, top), name, ink, _font())
+        draw.text((left + 110, top), f"{value:.2f}", ink, _font(), anchor="ra")
+        length = 60 * (value - low) / (high - low or 1)
+        draw.rectangle([left + 115, top + 2, left + 116 + length, top + line - 6], fill=ink)
+    return np.asarray(image)
+
+
+def side_by_side(frames: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
+    """Frames, uint8 (height, width, 3), next to each other, each under its title."""
+    widths = [max(frame.shape[1], round(_font().getlength(title))) for frame, title in zip(frames, titles, strict=True)]
+    size = sum(widths) + MARGIN * (len(frames) + 1), max(map(len, frames)) + TITLE + MARGIN
+    image = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(image)
+    left = MARGIN
+    for frame, title, width in zip(frames, titles, widths, strict=True):
+        draw.text((left, TITLE / 2), title, INK, _font(), anchor="lm")
+        image.paste(Image.fromarray(frame), (left, TITLE))
+        left += width + MARGIN
+    return np.asarray(image)
+
+
+def shrunk(frame: np.ndarray, most: int = 240) -> np.ndarray:
+    """A frame, uint8 (height, width, 3), with no side above `most` pixels."""
+    image = Image.fromarray(frame)
+    image.thumbnail((most, most))
+    return np.asarray(image)
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(12)
+
+
+def gif_of(frames: Sequence[np.ndarray], fps: float) -> bytes:
+    """An animated GIF, looping for ever, of frames uint8 (height, width, 3)."""
+    images = [Image.fromarray(frame) for frame in frames]
+    file = io.BytesIO()
+    milliseconds = round(1000 / fps)
+    images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=True)
+    return file.getvalue()

@@ -1,0 +1,80 @@
+"""Looking at an agent while it trains: greedy episodes as GIFs, and histograms of what it does and knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import keras
+import numpy as np
+
+from drawing import gif_of, shrunk
+from environments import make_env
+from evaluate import EVALUATION_SEED
+from play import play_episode
+from replay_memory import ReplayMemory
+from run import Run
+from startup import InputError
+from symmetry import QValues
+
+MOST_FRAMES, MOST_STEPS = 60, 1_000  # of a filmed episode
+SAMPLE = 512  # transitions of the replay memory that histograms are made of
+
+
+class Pictures(keras.callbacks.Callback):
+    """Adds to the logs of a window with a greedy evaluation, for TensorBoard: `see_td_errors` (of the latest update),
+    `see_actions` and `see_q_values` (of transitions in the replay memory); and, with the evaluations 1, 2, 4, 8 and so
+    on, since most is learned early, `see_start` and `see_worst`, GIFs of greedy episodes from a fixed start and from
+    the one where the evaluation went worst.
+
+    Args:
+        run: that it looks at. Nothing in it is changed, and none of its random numbers are used.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+        try:
+            self._env: gym.Env | None = make_env(run.config, "rgb_array")
+        except InputError:  # it cannot be drawn
+            self._env = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Add them."""
+        if logs is None or not np.isfinite(logs["evaluation"]):
+            return
+        agent, evaluation = self._run.agent, self._run.evaluation
+        generator = np.random.default_rng(evaluation.count)
+        # Drawn evenly, also from a memory that draws by priority to learn.
+        batch = ReplayMemory.sample(agent.memory, SAMPLE, 1, 1.0, generator)
+        logs["see_actions"] = batch.actions.astype(float)
+        logs["see_q_values"] = agent.q_values(batch.observations).ravel()
+        if agent.updates:
+            logs["see_td_errors"] = agent.td_errors.numpy()
+        if self._env and evaluation.count & (evaluation.count - 1) == 0:
+            logs["see_start"] = film(self._env, agent.q_values, EVALUATION_SEED)
+            logs["see_worst"] = film(self._env, agent.q_values, evaluation.worst_seed)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Close the environment that was drawn."""
+        if self._env:
+            self._env.close()
+
+
+def film(env: gym.Env, q_values: QValues, seed: int) -> bytes:
+    """A greedy episode as a GIF of a few seconds: of a long one only every so many steps are shown."""
+    frames: list[np.ndarray] = []
+    step, stride = 0, 1
+
+    def show() -> bool:
+        nonlocal step, stride
+        if step % stride == 0:
+            frames.append(shrunk(np.asarray(env.render())))
+        if len(frames) > MOST_FRAMES:
+            del frames[1::2]
+            stride *= 2
+        step += 1
+        return step <= MOST_STEPS
+
+    play_episode(env, q_values, seed, show)
+    return gif_of(frames, 4 if len(frames) < 20 else 15)
