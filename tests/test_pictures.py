@@ -1,0 +1,107 @@
+"""What a run shows of itself in TensorBoard beside numbers."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+
+import pictures
+from config import Config
+from drawing import shrunk
+from environments import make_env
+from evaluate import EVALUATION_SEED
+from optimum import PolicyMap
+from train import train
+
+MakeConfig = Callable[..., Config]
+
+
+def events_of(log_dir: Path) -> EventAccumulator:
+    events = EventAccumulator(str(log_dir), size_guidance={"tensors": 0})
+    events.Reload()
+    return events
+
+
+def images_in(events: EventAccumulator, tag: str) -> dict[int, bytes]:
+    """By step."""
+    return {point.step: point.tensor_proto.string_val[2] for point in events.Tensors(tag)}
+
+
+def test_gifs_and_histograms(small_config: MakeConfig) -> None:
+    config = small_config(episodes=100)  # five evaluations: GIFs with the first, second and fourth
+    run = train(config, [PolicyMap(config)])
+    events = events_of(run.log_dir)
+    starts = images_in(events, "see/start")
+    assert list(starts) == list(images_in(events, "see/worst")) == [20, 40, 80]
+    with Image.open(io.BytesIO(starts[80])) as gif:
+        env = make_env(config, "rgb_array")
+        env.reset(seed=EVALUATION_SEED)
+        expected = shrunk(np.asarray(env.render())).astype(int)
+        assert np.abs(np.asarray(gif.convert("RGB")).astype(int) - expected).max() < 10  # of a palette of 256
+        assert gif.n_frames > 1
+    assert list(images_in(events, "see/policy")) == [20, 40, 60, 80, 100]
+    for tag, count in (("see/actions", 512), ("see/q_values", 512 * 9), ("see/td_errors", config.batch_size)):
+        points = events.Tensors(tag)
+        assert [point.step for point in points] == [20, 40, 60, 80, 100]
+        buckets = np.frombuffer(points[-1].tensor_proto.tensor_content).reshape(-1, 3)  # from, to, count
+        assert buckets[:, 2].sum() == count
+    assert buckets[:, 0].min() >= 0 or tag == "see/td_errors"
+
+
+def test_the_worst_start_is_the_evaluations_worst(small_config: MakeConfig) -> None:
+    run = train(small_config())
+    evaluation = run.evaluation
+    assert evaluation.count == 3
+    assert EVALUATION_SEED <= evaluation.worst_seed < EVALUATION_SEED + 20
+    env = make_env(run.config)
+    lowest = evaluation.scores["min"]
+    total = 0.0
+    observation, _ = env.reset(seed=evaluation.worst_seed)
+    ended = False
+    while not ended:
+        action = int(run.agent.q_values(observation[None])[0].argmax())
+        observation, reward, terminated, truncated, _ = env.step(action)
+        total, ended = total + float(reward), terminated or truncated
+    assert total == lowest
+
+
+def test_looking_changes_nothing(small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config()
+    seen = train(config)
+    monkeypatch.setattr(pictures.Pictures, "on_epoch_end", lambda *_: None)
+    unseen = train(config)
+    for a, b in zip(seen.agent.online.weights, unseen.agent.online.weights, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_a_long_episode_is_a_short_gif() -> None:
+    """Of 200 steps every fourth is shown, as 201 frames are halved until 60 are left; it ends with the last."""
+    env = make_env(Config(env_args={"size": 4}), "rgb_array")
+    still = np.tile(np.eye(9)[8], (1, 1))
+    gif = pictures.film(env, lambda observations: still, seed=1)
+    with Image.open(io.BytesIO(gif)) as image:
+        assert 1 <= image.n_frames <= pictures.MOST_FRAMES
+
+
+def test_environments_that_cannot_be_drawn(small_config: MakeConfig) -> None:
+    run = train(small_config(env="examples.kuhn_poker:KuhnPoker", env_args={}))
+    tags = events_of(run.log_dir).Tags()["tensors"]
+    assert "see/actions" in tags and "see/start" not in tags
+
+
+def test_the_layout_names_curves_that_are_there(small_config: MakeConfig) -> None:
+    config = small_config()
+    events = events_of(train(config).log_dir)
+    (point,) = events.Tensors("custom_scalars__config__")
+    layout = layout_pb2.Layout.FromString(point.tensor_proto.string_val[0])
+    (category,) = layout.category
+    tags = {tag.strip("^$") for chart in category.chart for tag in chart.multiline.tag}
+    for series in category.chart[0].margin.series:
+        tags |= {series.value, series.lower, series.upper}
+    assert tags - {"run/percent_of_optimum"} <= set(events.Tags()["tensors"])
+    assert {"reward/avg", "reward/min", "reward/max", "run/epsilon", "run/loss"} <= tags
