@@ -4,11 +4,11 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence
+from PIL import Image, ImageDraw, ImageSequence
 
 from blob_env import MOVES, BlobRules
 from blob_solver import Games
-from drawing import MARK, SCALE, colours_of, gif_of, policy_map, shrunk, side_by_side, with_q_values
+from drawing import MARK, SCALE, colours_of, draw_arrow, gif_of, policy_map, shrunk, side_by_side, with_q_values
 
 RULES = BlobRules(size=4)
 FOOD, ENEMY = 5, 10
@@ -63,8 +63,6 @@ def test_colours_by_hand() -> None:
 def test_arrows_point_where_the_move_goes(action: int, corner: tuple[int, int]) -> None:
     """Diagonal arrows: the quarter of the cell with the head has more ink than the three others."""
     from PIL import Image
-
-    from drawing import draw_arrow
 
     image = Image.new("L", (60, 60), 0)
     draw_arrow(ImageDraw.Draw(image), (30, 30), MOVES[action], 22, (255,))
