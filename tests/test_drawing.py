@@ -62,8 +62,6 @@ def test_colours_by_hand() -> None:
 @pytest.mark.parametrize(("action", "corner"), [(0, (-1, -1)), (1, (0, 0)), (2, (0, -1)), (3, (-1, 0))])
 def test_arrows_point_where_the_move_goes(action: int, corner: tuple[int, int]) -> None:
     """Diagonal arrows: the quarter of the cell with the head has more ink than the three others."""
-    from PIL import Image
-
     image = Image.new("L", (60, 60), 0)
     draw_arrow(ImageDraw.Draw(image), (30, 30), MOVES[action], 22, (255,))
     pixels = np.asarray(image)
