@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from blob_env import COLOURS, ENEMY, FOOD, MOVES, PLAYER, BlobRules
-from blob_solver import TOLERANCE, Games
 from symmetry import QValues
 
 BOARD_PIXELS = 280
@@ -29,16 +28,17 @@ def colours_of(values: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(share, np.arange(len(SCALE)), SCALE[:, i]) for i in range(3)], axis=-1).astype(np.uint8)
 
 
-def policy_map(rules: BlobRules, q_values: QValues, food: int, enemy: int) -> np.ndarray:
+def policy_map(rules: BlobRules, q_values: QValues, food: int, enemy: int, returns: np.ndarray) -> np.ndarray:
     """What an agent would do with the player on every cell, beside the best it could do.
 
     Every cell has the arrow of its greedy action, in the colour of its highest Q-value; a cell whose action is not one
-    of the best is framed in red. The best actions are those of the highest undiscounted returns.
+    of the best is framed in red.
 
     Args:
         rules: of a Blob whose food and enemy stand still.
         q_values: the agent's, from observations (n, ...) to (n, 9).
         food, enemy: their cells, x * size + y.
+        returns: (cells, 9), the most that can be earned after every action, not discounted: `blob_solver.Games` knows.
 
     Returns:
         uint8 (height, width, 3).
@@ -48,9 +48,8 @@ def policy_map(rules: BlobRules, q_values: QValues, food: int, enemy: int) -> np
     free = cells[(cells != food) & (cells != enemy)]
     positions = np.stack(np.divmod(np.stack(np.broadcast_arrays(free, food, enemy), axis=1), size), axis=2)
     values = q_values(rules.observe(positions))
-    truth = Games(rules, np.array([food]), np.array([enemy])).optimal_q_values(1.0)[free, :, 0]
-    greedy = values.argmax(axis=1)
-    is_best = truth >= truth.max(axis=1, keepdims=True) - TOLERANCE
+    greedy, truth = values.argmax(axis=1), returns[free]
+    is_best = np.isclose(truth, truth.max(axis=1, keepdims=True))
     wrong = ~is_best[np.arange(len(free)), greedy]
     best = np.where(wrong, is_best.argmax(axis=1), greedy)
     highest, earned = values.max(axis=1), truth.max(axis=1)

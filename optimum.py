@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from blob_env import BlobEnv, BlobRules, BlobVectorEnv
-from blob_solver import MAX_STEPS, Judgement, judge, percent_of_optimum, start_means
+from blob_solver import MAX_STEPS, Games, Judgement, judge, percent_of_optimum, start_means
 from config import Config
 from drawing import policy_map
 from evaluate import EVALUATION_SEED, make_evaluation_envs
@@ -72,7 +72,9 @@ class PolicyMap(keras.callbacks.Callback):
         if logs is not None and np.isfinite(logs["evaluation"]):
             size = self._rules.size
             food, enemy = size // 3 * (size + 1), (size // 2) * size + size - 2
-            logs["see_policy"] = policy_map(self._rules, self._q_values, food, enemy)
+            game = Games(self._rules, np.array([food]), np.array([enemy]))
+            returns = game.optimal_q_values(1.0)[:, :, 0]
+            logs["see_policy"] = policy_map(self._rules, self._q_values, food, enemy, returns)
 
 
 def judge_model(path: Path) -> Judgement:

@@ -14,9 +14,11 @@ RULES = BlobRules(size=4)
 FOOD, ENEMY = 5, 10
 
 
+GAME = Games(RULES, np.array([FOOD]), np.array([ENEMY]))
+
+
 def best_values(positions: np.ndarray) -> np.ndarray:
-    table = Games(RULES, np.array([FOOD]), np.array([ENEMY])).optimal_q_values(0.9)[:, :, 0]
-    return table[positions[:, 0] @ (RULES.size, 1)]
+    return GAME.optimal_q_values(0.9)[:, :, 0][positions[:, 0] @ (RULES.size, 1)]
 
 
 def count_marked(picture: np.ndarray) -> int:
@@ -37,7 +39,7 @@ def asked(values: dict[int, np.ndarray] | None = None) -> np.ndarray:
             found[cells.index(cell)] = row
         return found
 
-    return policy_map(RULES, q_values, FOOD, ENEMY)
+    return policy_map(RULES, q_values, FOOD, ENEMY, GAME.optimal_q_values(1.0)[:, :, 0])
 
 
 def test_nothing_is_marked_where_the_best_is_done() -> None:

@@ -128,25 +128,29 @@ def signal_in_evaluation(number: int, lanes: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
-@pytest.mark.parametrize("stopping_early", [False, True])
+@pytest.mark.parametrize(
+    ("number", "stopping_early"), [(1, False), (2, False), (3, False), (1, True)], ids=["1", "2", "3", "stopped"]
+)
 def test_a_signal_in_an_evaluation(small_config: MakeConfig, tmp_path: Path, number: int, stopping_early: bool) -> None:
-    """The evaluation is broken off, and the resumed run is the same; it stops where `EarlyStopping` stopped it, too."""
+    """The evaluation is broken off, and the resumed run is the same; a run that `EarlyStopping` had stopped at episode
+    40, and that was in its closing evaluation, stays stopped."""
 
     def callbacks() -> list[keras.callbacks.Callback]:
-        return [keras.callbacks.EarlyStopping(monitor="episode", mode="min", patience=2)] if stopping_early else []
+        return [keras.callbacks.EarlyStopping(monitor="episode", mode="min", patience=1)] if stopping_early else []
 
     folders = [tmp_path / "whole", tmp_path / "broken"]
+    seldom = {"evaluate_every": 1_000} if stopping_early else {}
     configs = [
-        small_config(models_dir=str(folder / "models"), logs_dir=str(folder / "logs"), evaluate_episodes=21)
+        small_config(models_dir=str(folder / "models"), logs_dir=str(folder / "logs"), evaluate_episodes=21, **seldom)
         for folder in folders
     ]
     whole = train(configs[0], callbacks())
+    assert whole.episode == (40 if stopping_early else 60)
     with signal_in_evaluation(number, lanes=21):
         run = train(configs[1], callbacks())
     assert run.interrupted == signal.SIGTERM
     resumed = train(configs[1], callbacks(), run.log_dir)
-    assert not resumed.interrupted and resumed.episode == whole.episode
+    assert not resumed.interrupted and resumed.episode == whole.episode and resumed.last and resumed.best
     assert differences(fingerprint(folders[1]), fingerprint(folders[0])) == []
 
 
