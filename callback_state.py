@@ -62,5 +62,5 @@ def _pairs(
 
 def _is_known(callback: Callback) -> bool:
     """Whether it keeps nothing but what is kept here: Keras's callbacks in the list, and this project's own."""
-    ours = type(callback).__module__ in ("tensorboard_callback", "optimum")
+    ours = type(callback).__module__ in ("tensorboard_callback", "optimum", "pictures")
     return ours or type(callback) in (EarlyStopping, CSVLogger, LearningRateScheduler)
