@@ -18,7 +18,7 @@ from masks import best_actions
 from networks import batch_signature, build_q_network, compile_q_values, suits_xla
 from observations import Observations, example_observation
 from prioritized_replay import PrioritizedReplayMemory
-from replay_memory import ReplayMemory
+from replay_memory import ReplayMemory, check_like
 from startup import InputError
 from symmetry import Symmetry, mean_over_views
 
@@ -49,7 +49,7 @@ class DQNAgent:
         memory: the replay memory.
         q_values: compiled, from observations (batch, ...) to the values by which the agent acts, float32 (batch,
             n_actions): the online network's, in the mean over all views.
-        td_errors: of the latest update's batch, float32 (batch,); there is none before the first.
+        td_errors: of the latest update's batch, float32 (batch,), empty before the first.
         episodes, steps, updates: counted since the start; steps are environment steps of all lanes.
 
     Raises:
@@ -81,6 +81,7 @@ class DQNAgent:
         self.online.optimizer.build(self.online.trainable_variables)
         self.memory = self._new_memory(example)
         self.episodes = self.steps = self.updates = 0
+        self.td_errors = tf.zeros([0])
         # One signature for all batch sizes: traced once, never again.
         observations = batch_signature(observation_space)
         numbers, masks = tf.TensorSpec([None]), tf.TensorSpec([None, self.n_actions], tf.bool)
@@ -253,6 +254,7 @@ class DQNAgent:
             "memory": self.memory.get_state(),
             "generator": self._generator.bit_generator.state,
             "counters": [self.episodes, self.steps, self.updates],
+            "td_errors": self.td_errors.numpy(),
         }
 
     def set_state(self, state: dict[str, Any], segments: Iterable[dict[str, np.ndarray]]) -> None:
@@ -270,6 +272,9 @@ class DQNAgent:
         self.memory.set_state(state["memory"], segments)
         self._generator.bit_generator.state = state["generator"]
         self.episodes, self.steps, self.updates = map(int, state["counters"])
+        batch = self.config.batch_size if self.updates else 0
+        check_like("td_errors", state["td_errors"], np.zeros(batch, np.float32))
+        self.td_errors = tf.constant(state["td_errors"])
 
     def _variables(self) -> list[keras.Variable]:
         # Unlike `weights`, a model's `variables` hold the state of dropout's generators too.

@@ -61,8 +61,12 @@ class PolicyMap(keras.callbacks.Callback):
         self._config = config
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Get at the agent's Q-values."""
+        """Get at the agent's Q-values, and solve the game that is drawn."""
         self._rules = BlobRules(**self._config.env_args)
+        size = self._rules.size
+        self._food, self._enemy = size // 3 * (size + 1), (size // 2) * size + size - 2
+        game = Games(self._rules, np.array([self._food]), np.array([self._enemy]))
+        self._returns = game.optimal_q_values(1.0)[:, :, 0]
         symmetries = self._rules.symmetries() if self._config.symmetries else ()
         network = compile_q_values(self.model, self._rules.observation_space())
         self._q_values = mean_over_views(network, symmetries)
@@ -70,11 +74,7 @@ class PolicyMap(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add the picture."""
         if logs is not None and np.isfinite(logs["evaluation"]):
-            size = self._rules.size
-            food, enemy = size // 3 * (size + 1), (size // 2) * size + size - 2
-            game = Games(self._rules, np.array([food]), np.array([enemy]))
-            returns = game.optimal_q_values(1.0)[:, :, 0]
-            logs["see_policy"] = policy_map(self._rules, self._q_values, food, enemy, returns)
+            logs["see_policy"] = policy_map(self._rules, self._q_values, self._food, self._enemy, self._returns)
 
 
 def judge_model(path: Path) -> Judgement:

@@ -49,7 +49,7 @@ class Pictures(keras.callbacks.Callback):
         batch = ReplayMemory.sample(agent.memory, SAMPLE, 1, 1.0, generator)
         logs["see_actions"] = batch.actions.astype(float)
         logs["see_q_values"] = agent.q_values(batch.observations).ravel()
-        if agent.updates:
+        if len(agent.td_errors):
             logs["see_td_errors"] = agent.td_errors.numpy()
         if self._env and evaluation.count & (evaluation.count - 1) == 0:
             logs["see_start"] = film(self._env, agent.q_values, EVALUATION_SEED)

@@ -14,6 +14,7 @@ import numpy as np
 import optree
 
 from config import add_repeated, repeated_settings
+from drawing import gif_of
 from masks import KEY, action_masks, best_actions
 from model_file import load_q_values, make_saved_env, read_saved_agent
 from startup import (
@@ -83,14 +84,6 @@ def make_show(env: gym.Env, fps: float, frames: list[np.ndarray]) -> Callable[[]
     return show
 
 
-def save_gif(path: Path, frames: list[np.ndarray], fps: float) -> None:
-    """Write uint8 frames (height, width, 3) as an animated GIF that loops for ever."""
-    from PIL import Image
-
-    images = [Image.fromarray(frame) for frame in frames]
-    images[0].save(path, save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0, optimize=True)
-
-
 def can_open_window() -> bool:
     """Whether there is a display, or a stand-in that was asked for in SDL_VIDEODRIVER."""
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"} & os.environ.keys():
@@ -154,7 +147,7 @@ def main() -> None:
             break
     env.close()
     if arguments.record:
-        save_gif(arguments.record, frames, fps)
+        arguments.record.write_bytes(gif_of(frames, fps))
         print(f"wrote {arguments.record} ({arguments.record.stat().st_size / 1000:.0f} kB)")
 
 

@@ -366,6 +366,8 @@ def test_state_round_trip_continues_identically() -> None:
     expected = go_on(first, 10)
     second = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(config, seed=99))
     second.set_state(state, [steps])
+    np.testing.assert_array_equal(second.td_errors, state["td_errors"])
+    assert len(second.td_errors) == config.batch_size
     assert go_on(second, 10) == expected
     assert (second.steps, second.updates, second.episodes) == (first.steps, first.updates, first.episodes)
 
