@@ -18,6 +18,7 @@ from gymnasium.vector.utils import batch_space
 from symmetry import Symmetry
 
 MOVES = np.array([(1, 1), (-1, -1), (-1, 1), (1, -1), (1, 0), (-1, 0), (0, 1), (0, -1), (0, 0)])
+MOVE_NAMES = ("down right", "up left", "up right", "down left", "down", "up", "right", "left", "stay")
 PLAYER, FOOD, ENEMY = range(3)
 COLOURS = np.array([(255, 175, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
 LETTERS = "PFE"
@@ -218,6 +219,15 @@ class BlobEnv(gym.Env):
         self.symmetries = self.rules.symmetries()
         self._positions = np.zeros((1, 3, 2), np.int64)
         self._window: Any = None
+
+    @property
+    def positions(self) -> np.ndarray:
+        """int64 (1, 3, 2): where player, food and enemy are."""
+        return self._positions.copy()
+
+    def get_action_meanings(self) -> list[str]:
+        """What the actions are called, on the board as it is drawn."""
+        return list(MOVE_NAMES)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from blob_env import COLOURS, ENEMY, FOOD, MOVES, PLAYER, BlobRules
+from action_names import action_names
+from blob_env import COLOURS, ENEMY, FOOD, MOVES, PLAYER, BlobEnv, BlobRules
+from episode import Episode
 from symmetry import QValues
 
 BOARD_PIXELS = 280
 MARGIN = 8
 TITLE = 22  # pixels of a line of text
+LEAST_WIDTH = 240  # of a frame under a title
 INK, PAPER, MARK = (20, 20, 20), (255, 255, 255), (220, 0, 0)
 # From low to high values, readable in print and by the colour-blind: seven colours of matplotlib's viridis.
 SCALE = np.array(
@@ -99,7 +102,7 @@ def draw_arrow(
     draw.polygon([tuple(point) for point in (tip, tip - back + across, tip - back - across)], fill=ink)
 
 
-def with_q_values(frame: np.ndarray, values: np.ndarray, names: Sequence[str], action: int) -> np.ndarray:
+def with_q_values(frame: np.ndarray, values: np.ndarray, names: Sequence[str], action: int | None) -> np.ndarray:
     """A frame with a panel at its right: a bar for every action's Q-value, that of the action taken in red.
 
     Args:
@@ -125,17 +128,59 @@ def with_q_values(frame: np.ndarray, values: np.ndarray, names: Sequence[str], a
 
 
 def side_by_side(frames: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
-    """Frames, uint8 (height, width, 3), next to each other, each under its title."""
-    widths = [max(frame.shape[1], round(_font().getlength(title))) for frame, title in zip(frames, titles, strict=True)]
-    size = sum(widths) + MARGIN * (len(frames) + 1), max(map(len, frames)) + TITLE + MARGIN
+    """Frames, uint8 (height, width, 3), next to each other, each under its title, which may have several lines."""
+    lines = [title.split("\n") for title in titles]
+    widths = [
+        max(frame.shape[1], *(round(_font().getlength(line)) for line in of))
+        for frame, of in zip(frames, lines, strict=True)
+    ]
+    above = TITLE * max(map(len, lines))
+    size = sum(widths) + MARGIN * (len(frames) + 1), max(map(len, frames)) + above + MARGIN
     image = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(image)
     left = MARGIN
-    for frame, title, width in zip(frames, titles, widths, strict=True):
-        draw.text((left, TITLE / 2), title, INK, _font(), anchor="lm")
-        image.paste(Image.fromarray(frame), (left, TITLE))
+    for frame, of, width in zip(frames, lines, widths, strict=True):
+        for i, line in enumerate(of):
+            draw.text((left, TITLE * (i + 0.5)), line, INK, _font(), anchor="lm")
+        image.paste(Image.fromarray(frame), (left, above))
         left += width + MARGIN
     return np.asarray(image)
+
+
+def picture_of(episodes: Sequence[Episode], show_q: bool) -> np.ndarray:
+    """Where episodes stand, whose environments render "rgb_array", next to each other, with the Q-values beside each
+    and an arrow for Blob's greedy move if `show_q`: uint8 (height, width, 3), of the same size at every step."""
+    frames, titles = [], []
+    for episode in episodes:
+        frame = np.array(episode.env.render())
+        if show_q and episode.values is not None and (action := episode.greedy) is not None:
+            if isinstance(blob := episode.env.unwrapped, BlobEnv) and not episode.ending:
+                frame = _with_arrow(frame, blob, action)
+            frame = with_q_values(frame, episode.values, action_names(episode.env), action)
+        if len(episodes) > 1 and frame.shape[1] < LEAST_WIDTH:
+            margin = np.full((len(frame), LEAST_WIDTH - frame.shape[1], 3), PAPER, np.uint8)
+            frame = np.concatenate([frame, margin], axis=1)
+        frames.append(frame)
+        titles.append(f"{_clipped(episode.name, frame.shape[1])}\n{_clipped(str(episode), frame.shape[1])}")
+    return frames[0] if len(frames) == 1 else side_by_side(frames, titles)
+
+
+def _with_arrow(frame: np.ndarray, blob: BlobEnv, action: int) -> np.ndarray:
+    """A frame of Blob with an arrow on the player for an action."""
+    image = Image.fromarray(frame)
+    pixels = len(frame) / blob.rules.size
+    row, column = (blob.positions[0, PLAYER] + 0.5) * pixels
+    draw_arrow(ImageDraw.Draw(image), (column, row), MOVES[action], 0.36 * pixels, INK)
+    return np.asarray(image)
+
+
+def _clipped(text: str, width: int) -> str:
+    """As much of a text as fits into so many pixels, the end of it left out."""
+    if _font().getlength(text) <= width:
+        return text
+    while text and _font().getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
 
 
 def shrunk(frame: np.ndarray, most: int = 240) -> np.ndarray:

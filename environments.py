@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from numbers import Real
@@ -59,6 +61,8 @@ def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
             raise InputError(f"--env-args takes no {option}: use {instead}")
     arguments = f" with {config.env_args}" if config.env_args else ""
     shown = {} if render_mode is None else {"render_mode": render_mode}
+    # Without it SDL's Wayland client complains on standard error where there is no display.
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
     try:
         spec, options = _find_spec(name)
         with warnings.catch_warnings():

@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import keras
 import numpy as np
 
 from blob_env import BlobEnv, BlobRules, BlobVectorEnv
-from blob_solver import MAX_STEPS, Games, Judgement, judge, percent_of_optimum, start_means
+from blob_solver import MAX_STEPS, Games, Judgement, cells_of, judge, percent_of_optimum, start_means
 from config import Config
 from drawing import policy_map
 from evaluate import EVALUATION_SEED, make_evaluation_envs
 from model_file import load_network, make_saved_env, read_saved_agent
 from networks import compile_q_values
+from observations import Observations
 from startup import InputError
-from symmetry import mean_over_views
+from symmetry import QValues, mean_over_views
 
 
 def is_solvable(config: Config) -> bool:
@@ -75,6 +77,22 @@ class PolicyMap(keras.callbacks.Callback):
         """Add the picture."""
         if logs is not None and np.isfinite(logs["evaluation"]):
             logs["see_policy"] = policy_map(self._rules, self._q_values, self._food, self._enemy, self._returns)
+
+
+def best_q_values(env: gym.Env) -> QValues:
+    """The Q-values of the best play, not discounted, on the board that a solvable Blob is on now, whatever it shows."""
+    blob = env.unwrapped
+    assert isinstance(blob, BlobEnv)
+    solved: dict[tuple[int, int], np.ndarray] = {}
+
+    def q_values(observations: Observations) -> np.ndarray:
+        player, *others = cells_of(blob.rules, blob.positions)[0].tolist()
+        if tuple(others) not in solved:
+            solved.clear()  # the game before is over
+            solved[tuple(others)] = Games(blob.rules, *np.array(others)[:, None]).optimal_q_values(1.0)[:, :, 0]
+        return solved[tuple(others)][player][None]
+
+    return q_values
 
 
 def judge_model(path: Path) -> Judgement:

@@ -10,8 +10,8 @@ import numpy as np
 
 from drawing import gif_of, shrunk
 from environments import make_env
+from episode import Episode
 from evaluate import EVALUATION_SEED
-from play import play_episode
 from replay_memory import ReplayMemory
 from run import Run
 from startup import InputError
@@ -64,17 +64,16 @@ class Pictures(keras.callbacks.Callback):
 def film(env: gym.Env, q_values: QValues, seed: int) -> bytes:
     """A greedy episode as a GIF of a few seconds: of a long one only every so many steps are shown."""
     frames: list[np.ndarray] = []
-    step, stride = 0, 1
-
-    def show() -> bool:
-        nonlocal step, stride
-        if step % stride == 0:
+    stride = 1
+    episode = Episode(env, q_values)
+    episode.reset(seed)
+    while True:
+        is_over = episode.ending or episode.length == MOST_STEPS
+        if is_over or episode.length % stride == 0:
             frames.append(shrunk(np.asarray(env.render())))
-        if len(frames) > MOST_FRAMES:
+        if is_over:
+            return gif_of(frames, 4 if len(frames) < 20 else 15)
+        if len(frames) == MOST_FRAMES:
             del frames[1::2]
             stride *= 2
-        step += 1
-        return step <= MOST_STEPS
-
-    play_episode(env, q_values, seed, show)
-    return gif_of(frames, 4 if len(frames) < 20 else 15)
+        episode.step()

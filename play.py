@@ -1,22 +1,17 @@
-"""Watch a saved model play: in a window, in the terminal, or as a GIF. `python play.py models/X.model`"""
+"""Watch saved models play, or play against one: in a window, in the terminal, or as a film.
+`python play.py models/X.model`"""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import optree
-
-from config import add_repeated, repeated_settings
-from drawing import gif_of
-from masks import KEY, action_masks, best_actions
-from model_file import load_q_values, make_saved_env, read_saved_agent
+from action_names import action_keys, action_names
+from config import Config, add_repeated, repeated_settings
+from model_file import SavedAgent, load_q_values, make_saved_env, read_saved_agent
 from startup import (
     InputError,
     at_least,
@@ -26,99 +21,199 @@ from startup import (
     import_tensorflow,
     make_parser,
 )
-from symmetry import QValues
 
 if TYPE_CHECKING:
-    import gymnasium as gym
+    from episode import Episode
+
+OPTIMAL = "optimal"
+FOREVER = 1e9  # seconds
+PACE = 1.5  # by which a key makes it faster or slower
+FRAMES_AT_END = 4  # for which the end of an episode stays
+# What keys ask for, by `pygame.key.name`, unless they play an action.
+COMMANDS: Mapping[str, str] = {
+    "space": "pause", "p": "pause", ".": "step", "-": "slower", "[-]": "slower", "=": "faster", "+": "faster",
+    "[+]": "faster", "r": "restart", "n": "next", "q": "quit", "escape": "quit",
+}  # fmt: skip
 
 
-def play_episode(env: gym.Env, q_values: QValues, seed: int, show: Callable[[], bool]) -> tuple[float, int, str]:
-    """Play one episode greedily.
+class Screen(Protocol):
+    """Where episodes are shown."""
+
+    def show(self, episodes: Sequence[Episode]) -> None:
+        """Show where they stand."""
+
+    def wait(self, seconds: float) -> str:
+        """The name of the key that was pressed within so many seconds, "" if none was."""
+
+    def close(self) -> None:
+        """Show no more."""
+
+
+class Player:
+    """Plays episodes side by side, from the same seed, as the keys say.
 
     Args:
-        env: an environment with discrete actions.
-        q_values: from observations (1, ...) to (1, n_actions).
-        seed: of the episode.
-        show: called at the start and after every step; ends the episode by returning False.
-
-    Returns:
-        The return, the length in steps, and how it ended: "won" or "lost" where the environment says, else
-        "terminated", "timed out" or "stopped".
-    """
-    observation, info = env.reset(seed=seed)
-    n_actions, first = int(env.action_space.n), int(env.action_space.start)  # type: ignore[attr-defined]
-    total, length, ending = 0.0, 0, "stopped"
-    while ending == "stopped" and show():
-        values = q_values(optree.tree_map(lambda array: np.asarray(array)[None], observation))
-        mask = action_masks({KEY: info[KEY][None]} if KEY in info else {}, (1, n_actions))
-        observation, reward, terminated, truncated, info = env.step(best_actions(values, mask)[0] + first)
-        total += float(reward)
-        length += 1
-        if terminated:
-            ending = {True: "won", False: "lost", None: "terminated"}[info.get("is_success")]
-        elif truncated:
-            ending = "timed out"
-    show()
-    return total, length, ending
-
-
-def make_show(env: gym.Env, fps: float, frames: list[np.ndarray]) -> Callable[[], bool]:
-    """What `play_episode` calls to show a step in the environment's render mode.
-
-    Frames of "rgb_array" are appended to `frames`; "ansi" is printed at `fps` frames a second; "human" draws by itself.
+        episodes: of one or more players.
+        screen: that shows them.
+        fps: steps per second.
+        actions: what keys play; then a person plays the first episode, and the others wait for every step of it.
     """
 
-    def show() -> bool:
-        if env.render_mode == "rgb_array":
-            frames.append(np.asarray(env.render()))
-        elif env.render_mode == "ansi":
-            # On a terminal every frame is drawn over the one before.
-            print("\033[H\033[J" if sys.stdout.isatty() else "", env.render(), sep="", flush=True)
-            time.sleep(1 / fps)
-        elif env.render_mode == "human":
-            import pygame
+    def __init__(
+        self, episodes: Sequence[Episode], screen: Screen, fps: float, actions: Mapping[str, int] | None = None
+    ) -> None:
+        self._episodes, self._screen, self._fps = episodes, screen, fps
+        self._actions = actions or {}
+        self._commands = {key: command for key, command in COMMANDS.items() if key not in self._actions}
+        self._paused = False
 
-            return not (pygame.display.get_init() and pygame.event.peek(pygame.QUIT))
-        return True
+    def play(self, seed: int, count: int) -> None:
+        """Play from so many seeds, one after the other, and print what each came to."""
+        number, command = 0, ""
+        while number < count and command != "quit":
+            command = self._play_one(seed + number)
+            told = "; ".join(f"{e.name}: {e}" if len(self._episodes) > 1 else str(e) for e in self._episodes)
+            print(f"episode {number + 1}: {told}{', stopped' if command else ''}")
+            number += command != "restart"
 
-    return show
+    def _play_one(self, seed: int) -> str:
+        """Play until all have ended, or a key asks for something else: for what, or ""."""
+        for episode in self._episodes:
+            episode.reset(seed)
+        while True:
+            self._screen.show(self._episodes)
+            is_over = all(episode.ending for episode in self._episodes)
+            waits = self._paused or (self._actions and not self._episodes[0].ending)
+            key = self._screen.wait(FOREVER if waits else (FRAMES_AT_END if is_over else 1) / self._fps)
+            command = self._commands.get(key, "")
+            if command in ("restart", "next", "quit"):
+                return "" if is_over and command == "next" else command
+            if command in ("slower", "faster"):
+                self._fps *= PACE if command == "faster" else 1 / PACE
+            if command in ("pause", "step"):
+                self._paused = command == "step" or not self._paused
+            if key in self._actions or command == "step" or not (key or waits):
+                if is_over:
+                    return ""
+                self._step(self._actions.get(key))
+
+    def _step(self, action: int | None) -> None:
+        """Take a step in every episode that goes on, if the person's action is legal."""
+        first = self._episodes[0]
+        if self._actions and not first.ending and (action is None or not first.is_legal(action)):
+            return
+        for episode in self._episodes:
+            if not episode.ending:
+                episode.step(action if self._actions and episode is first else None)
 
 
-def can_open_window() -> bool:
-    """Whether there is a display, or a stand-in that was asked for in SDL_VIDEODRIVER."""
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"} & os.environ.keys():
-        return False  # SDL would complain while it looks for one
-    import pygame
+def same_game(one: Config, other: Config) -> bool:
+    """Whether two agents play the same game, whatever they see of it."""
+    games = [{**config.env_args, "env": config.env, "observation": None} for config in (one, other)]
+    return games[0] == games[1] and one.max_episode_steps == other.max_episode_steps
 
-    try:
-        pygame.display.init()
-        stand_in = pygame.display.get_driver() in ("offscreen", "dummy") and not os.environ.get("SDL_VIDEODRIVER")
-        pygame.display.quit()
-    except pygame.error:
-        return False
-    return not stand_in
+
+def make_opponent(arguments: argparse.Namespace, saved: SavedAgent, mode: str) -> list[Episode]:
+    """Who plays beside the model, if anybody does.
+
+    Raises:
+        InputError: there is no such opponent in this game.
+    """
+    from episode import Episode
+
+    if not arguments.versus:
+        return []
+    env = make_saved_env(arguments.model, saved, mode)
+    if arguments.versus == OPTIMAL:
+        from optimum import best_q_values, is_solvable
+
+        if not is_solvable(saved.config):
+            raise InputError("--versus optimal needs a Blob-v0 of 200 steps whose food and enemy stand still")
+        return [Episode(env, best_q_values(env), OPTIMAL)]
+    path = Path(arguments.versus)
+    other = read_saved_agent(path, repeated_settings(arguments))
+    if not same_game(saved.config, other.config):
+        names = [f"{each.config.env} {each.config.env_args or ''}".strip() for each in (other, saved)]
+        raise InputError(f"--versus {path} plays {names[0]}, not {names[1]}")
+    env = make_saved_env(path, other, mode)
+    return [Episode(env, load_q_values(path, env, other), path.stem)]
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
-    parser = make_parser("Watch a saved model play greedily.")
+    parser = make_parser("Watch a saved model play greedily, or play against it.")
     parser.add_argument("model", type=Path, help="a .model file")
     add_repeated(parser)
     parser.add_argument("--episodes", type=at_least(1), default=5, help="episodes (default: %(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
-    parser.add_argument("--fps", type=at_least(1), help="frames a second (default: the environment's own)")
+    parser.add_argument("--fps", type=at_least(1), help="steps a second (default: the environment's own)")
+    parser.add_argument("--show-q", action="store_true", help="show Q-values and, of Blob, the greedy move")
+    against = parser.add_mutually_exclusive_group()
+    against.add_argument("--versus", metavar="OTHER", help="show another .model, or the optimal player, beside it")
+    against.add_argument("--human", action="store_true", help="play against it with the keyboard, in a window")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--render",
         choices=("human", "ansi"),
         help="a window or the terminal (default: a window where there is a display)",
     )
-    how.add_argument("--record", type=Path, metavar="OUT.gif", help="write a GIF file instead")
+    how.add_argument("--record", type=Path, metavar="OUT", help="write a GIF or MP4 file instead, by its ending")
     arguments = parser.parse_args()
-    with exit_on_bad_input():
-        if arguments.record and (arguments.record.suffix.lower() != ".gif" or arguments.record.is_dir()):
-            raise InputError(f"--record {arguments.record} must be a file and end in .gif")
+    if arguments.human and (arguments.record or arguments.render == "ansi"):
+        parser.error("--human is played in a window: leave out --record and --render ansi")
     return arguments
+
+
+def make_episodes(arguments: argparse.Namespace, saved: SavedAgent, mode: str) -> list[Episode]:
+    """The model's, after a person's, before an opponent's.
+
+    Raises:
+        InputError: the environment cannot be shown so, or there is no such opponent.
+    """
+    from episode import Episode
+
+    env = make_saved_env(arguments.model, saved, mode)
+    person = [Episode(make_saved_env(arguments.model, saved, mode), None, "you")] if arguments.human else []
+    model = Episode(env, load_q_values(arguments.model, env, saved), arguments.model.stem)
+    return [*person, model, *make_opponent(arguments, saved, mode)]
+
+
+def choose_screen(arguments: argparse.Namespace) -> str:
+    """Where it is to be shown: "file", "human" (a window) or "ansi" (the terminal).
+
+    Raises:
+        InputError: not there.
+    """
+    if arguments.record:
+        from film import check_film
+
+        check_film(arguments.record)
+        check_writable("--record", str(arguments.record.parent))
+        return "file"
+    from window import can_open_window
+
+    wanted = "human" if arguments.human else arguments.render
+    if wanted == "human" and not can_open_window():
+        flag, instead = ("--human", "play where there is a display") if arguments.human else (
+            "--render human", "use --render ansi or --record OUT.gif"
+        )  # fmt: skip
+        raise InputError(f"{flag}: no window can be opened here, {instead}")
+    return wanted or ("human" if can_open_window() else "ansi")
+
+
+def make_screen(arguments: argparse.Namespace, where: str, fps: float) -> Screen:
+    """What `choose_screen` chose."""
+    if where == "file":
+        from film import Film
+
+        return Film(arguments.record, fps, arguments.show_q)
+    if where == "ansi":
+        from terminal import Terminal
+
+        return Terminal(arguments.show_q)
+    from window import Window
+
+    return Window(arguments.show_q)
 
 
 def main() -> None:
@@ -126,29 +221,25 @@ def main() -> None:
     end_quietly()
     arguments = parse_arguments()
     with exit_on_bad_input():
-        mode = "rgb_array" if arguments.record else arguments.render or ("human" if can_open_window() else "ansi")
-        if mode == "human" and not can_open_window():
-            raise InputError("--render human: no window can be opened here, use --render ansi or --record OUT.gif")
+        where = choose_screen(arguments)
         saved = read_saved_agent(arguments.model, repeated_settings(arguments))
-        env = make_saved_env(arguments.model, saved, mode)
-        if arguments.record:
-            check_writable("--record", str(arguments.record.parent))
+        metadata: dict[str, Any] = make_saved_env(arguments.model, saved).metadata
+        in_colour = sys.stdout.isatty() and "rgb_array" in metadata.get("render_modes", [])
+        mode = "ansi" if where == "ansi" and not in_colour else "rgb_array"
+        make_saved_env(arguments.model, saved, mode).close()  # or its mistake would show seconds later
         import_tensorflow()
-        q_values = load_q_values(arguments.model, env, saved)
-    settings: dict[str, Any] = env.metadata
-    fps = arguments.fps or settings.get("render_fps") or 30
-    env.unwrapped.metadata = {**settings, "render_fps": fps}
-    frames: list[np.ndarray] = []
-    show = make_show(env, fps, frames)
-    for episode in range(1, arguments.episodes + 1):
-        total, length, ending = play_episode(env, q_values, arguments.seed + episode - 1, show)
-        print(f"episode {episode}: return {total:g}, {length} steps, {ending}")
-        if ending == "stopped":
-            break
-    env.close()
-    if arguments.record:
-        arguments.record.write_bytes(gif_of(frames, fps))
-        print(f"wrote {arguments.record} ({arguments.record.stat().st_size / 1000:.0f} kB)")
+        episodes = make_episodes(arguments, saved, mode)
+    fps = float(arguments.fps or metadata.get("render_fps") or 30)
+    screen = make_screen(arguments, where, fps)
+    keys = action_keys(action_names(episodes[0].env)) if arguments.human else {}
+    if where == "human":
+        print("keys: space or p pauses, . steps, - + slower and faster, r restarts, n next seed, q quits")
+    if keys:
+        print("you play with:", " ".join(keys))
+    Player(episodes, screen, fps, keys).play(arguments.seed, arguments.episodes)
+    screen.close()
+    for episode in episodes:
+        episode.env.close()
 
 
 if __name__ == "__main__":

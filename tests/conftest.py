@@ -1,6 +1,7 @@
 """TensorFlow is imported once for all tests, quietly."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,48 @@ from startup import import_tensorflow
 
 import_tensorflow()
 
+from agent import DQNAgent  # noqa: E402
 from config import Config  # noqa: E402
+from environments import make_env  # noqa: E402
+from model_file import SavedAgent, save_model, versions  # noqa: E402
+
+
+def save_untrained(path: Path, config: Config) -> tuple[DQNAgent, SavedAgent]:
+    """Write the `.model` file of an agent that has learned nothing; what is in it."""
+    env = make_env(config)
+    agent = DQNAgent(env.observation_space, env.action_space, config)
+    spaces = str(env.observation_space), str(env.action_space)
+    saved = SavedAgent(config, *spaces, 100, {"avg": 1.5, "min": -3.0, "max": 25.0}, versions())
+    save_model(path, agent.online, saved)
+    return agent, saved
+
+
+@pytest.fixture(scope="session")
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DQNAgent, SavedAgent]:
+    """A `.model` file of a 4x4 board, and what is in it."""
+    path = tmp_path_factory.mktemp("models") / "x.model"
+    return path, *save_untrained(path, Config(env_args={"size": 4}, seed=3))
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """Headless Chromium, driven by selenium."""
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (program and driver):
+        pytest.skip("no browser is installed (Debian's packages chromium and chromium-driver)")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for flag in (
+        # Else it looks for hosts of its maker's, or for a GPU, and as root it needs no sandbox.
+        *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
+        *("disable-background-networking", "disable-component-update", "disable-sync", "window-size=1400,1300"),
+    ):
+        options.add_argument(f"--{flag}")
+    chromium = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield chromium
+    chromium.quit()
 
 
 @pytest.fixture
@@ -23,6 +65,7 @@ def small_config(tmp_path: Path) -> Callable[..., Config]:
             "episodes": 60,
             "seed": 7,
             "lanes": 4,
+            "network": "dense",  # compiles in a fifth of the grid network's time
             "aggregate_every": 20,
             "evaluate_every": 20,
             "evaluate_episodes": 20,

