@@ -50,6 +50,11 @@ class PercentOfOptimum(keras.callbacks.Callback):
             logs["percent_of_optimum"] = percent_of_optimum(logs["greedy_avg"], self._random, self._optimum)
 
 
+def example_game(size: int) -> tuple[int, int]:
+    """The cells of the food and the enemy in a picture of a policy."""
+    return size // 3 * (size + 1), size // 2 * size + size - 2
+
+
 class PolicyMap(keras.callbacks.Callback):
     """Adds `see_policy` to the logs of a window with a greedy evaluation: the greedy action on every cell for one food
     and one enemy, beside the best (`drawing.policy_map`).
@@ -65,8 +70,7 @@ class PolicyMap(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Get at the agent's Q-values, and solve the game that is drawn."""
         self._rules = BlobRules(**self._config.env_args)
-        size = self._rules.size
-        self._food, self._enemy = size // 3 * (size + 1), (size // 2) * size + size - 2
+        self._food, self._enemy = example_game(self._rules.size)
         game = Games(self._rules, np.array([self._food]), np.array([self._enemy]))
         self._returns = game.optimal_q_values(1.0)[:, :, 0]
         symmetries = self._rules.symmetries() if self._config.symmetries else ()

@@ -58,11 +58,24 @@ def read_run(run_dir: Path) -> RunLog:
 
 def read_points(run_dir: Path) -> Iterator[tuple[str, int, float]]:
     """Every (tag, step, value) of the scalars in a run's event files, in the order in which they were written."""
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
     from tensorboard.util.tensor_util import make_ndarray
+
+    for step, value in _read_values(run_dir):
+        if value.metadata.plugin_data.plugin_name in ("", "scalars"):
+            yield value.tag, step, float(make_ndarray(value.tensor))
+
+
+def read_images(run_dir: Path) -> Iterator[tuple[str, int, bytes]]:
+    """Every (tag, step, encoded image) in a run's event files, in the order in which they were written."""
+    for step, value in _read_values(run_dir):
+        if value.metadata.plugin_data.plugin_name == "images":
+            yield value.tag, step, value.tensor.string_val[2]  # after width and height
+
+
+def _read_values(run_dir: Path) -> Iterator[tuple[int, Any]]:
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     for path in sorted(run_dir.glob("events.out.tfevents.*")):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
-                if value.metadata.plugin_data.plugin_name in ("", "scalars"):
-                    yield value.tag, event.step, float(make_ndarray(value.tensor))
+                yield event.step, value

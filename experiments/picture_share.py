@@ -1,0 +1,60 @@
+"""What share of a default run is spent on its pictures: `python -m experiments.picture_share`"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from config import Config
+from startup import at_least, end_quietly_on_ctrl_c, import_tensorflow, make_parser
+
+
+def seconds_in(seconds: dict[str, float], of: type, method: str) -> None:
+    """Let a class's method count the time that it takes, under the class's name."""
+    plain: Callable[..., Any] = getattr(of, method)
+
+    def timed(self: Any, *arguments: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return plain(self, *arguments)
+        finally:
+            seconds[of.__name__] = seconds.get(of.__name__, 0.0) + time.perf_counter() - began
+
+    setattr(of, method, timed)
+
+
+def measure(config: Config) -> tuple[dict[str, float], float]:
+    """Train, and count the seconds of every kind of callback and of the whole run."""
+    import_tensorflow()
+    from optimum import PercentOfOptimum, PolicyMap
+    from pictures import Pictures
+    from tensorboard_callback import EpisodeTensorBoard
+    from train import train
+
+    seconds: dict[str, float] = {}
+    for callback in (Pictures, PolicyMap, EpisodeTensorBoard):
+        seconds_in(seconds, callback, "on_epoch_end")
+    run = train(config, [PercentOfOptimum(config), PolicyMap(config)])
+    return seconds, run.seconds
+
+
+def main() -> None:
+    """The command line."""
+    end_quietly_on_ctrl_c()
+    parser = make_parser(__doc__ or "")
+    parser.add_argument("--seed", type=at_least(0), default=101, help="of the run (default: %(default)s)")
+    parser.add_argument("--episodes", type=at_least(100), default=Config.episodes, help="(default: %(default)s)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        seed, episodes = arguments.seed, arguments.episodes
+        config = Config(seed=seed, episodes=episodes, models_dir=f"{folder}/models", logs_dir=f"{folder}/logs")
+        seconds, total = measure(config)
+    for name, spent in seconds.items():
+        print(f"{name:20} {spent:6.2f} s  {spent / total:.2%} of the run")
+    print(f"{'the whole run':20} {total:6.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The web page of a run: its table of Q-values, and what a real browser makes of it."""
+
+import dataclasses
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from blob_env import BlobRules
+from blob_solver import Games
+from config import Config
+from model_file import load_q_values, make_saved_env, read_saved_agent
+from optimum import PercentOfOptimum, PolicyMap
+from report import board_views, find_model, pictures_as_html, q_table, report
+from run_log import read_run
+from train import train
+
+ROOT = Path(__file__).parent.parent
+SCREENSHOTS = ROOT / "screenshots"
+CLOSE = 1e-4  # Q-values that differ by less are as good as equal
+MakeConfig = Callable[..., Config]
+
+
+def random_boards(size: int, count: int) -> np.ndarray:
+    """int (count, 3): the cells of player, food and enemy."""
+    rules = BlobRules(size=size)
+    starts = np.random.default_rng(0).integers(rules.n_starts, size=count)
+    return rules.start_positions(starts) @ (size, 1)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_table_has_every_board_once(symmetric: bool) -> None:
+    rules = BlobRules(size=3)
+
+    def q_values(observations: np.ndarray) -> np.ndarray:
+        return observations.reshape(len(observations), -1)[:, :9].astype(np.float32) + np.arange(9)
+
+    pairs, table = q_table(rules, q_values, board_views(rules, symmetric))
+    # Of the 72 pairs of two different cells, by Burnside's lemma: the identity leaves 72 as they are, each of the four
+    # mirrors those of its axis's three cells, 6, and the turns none: (72 + 4 * 6) / 8 = 12.
+    assert len(pairs) == (12 if symmetric else 72)
+    assert table.shape == (len(pairs), 9, 9)
+    for pair, of_player in zip(pairs.tolist(), table, strict=True):
+        food, enemy = divmod(pair, 9)
+        for player, values in enumerate(of_player):
+            positions = np.stack(np.divmod([[player, food, enemy]], 3), axis=2)
+            expected = q_values(rules.observe(positions))[0] if player not in (food, enemy) else np.zeros(9)
+            np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize("symmetries", [True, False])
+def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path: Path, symmetries: bool) -> None:
+    config = small_config(symmetries=symmetries)
+    run = train(config, [PercentOfOptimum(config), PolicyMap(config)])
+    path = tmp_path / "page.html"
+    path.write_text(report(run.log_dir, read_run(run.log_dir), run.best), encoding="utf-8")
+    browser.get(path.as_uri())
+    assert (
+        browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+    )  # it needs nothing else
+    until = time.monotonic() + 60
+    while browser.execute_script("return document.querySelectorAll('.scatterlayer .trace').length") < 10:
+        assert time.monotonic() < until, "the curves are not drawn"
+        time.sleep(0.2)
+    loaded = "return [...document.images].map(image => image.complete && image.naturalWidth > 100)"
+    assert browser.execute_script(loaded) == [True] * 4
+
+    assert run.best
+    saved = read_saved_agent(run.best)
+    env = make_saved_env(run.best, saved)
+    compare_with_agent(browser, saved.config, load_q_values(run.best, env, saved))
+
+    food, enemy = browser.execute_script("return [food, enemy]")
+    game = Games(BlobRules(size=4), np.array([food]), np.array([enemy]))
+    best = browser.execute_script("return optimalValues(food, enemy)")
+    np.testing.assert_allclose(best, game.optimal_q_values(1.0)[:, :, 0], atol=1e-4)
+    before = browser.find_element("id", "agent").get_attribute("innerHTML")
+    target = next(cell for cell in range(16) if cell not in (food, enemy))
+    browser.find_element("css selector", f"#agent rect[data-cell='{target}']").click()
+    assert browser.execute_script("return [food, enemy]") == [target, enemy]
+    assert browser.find_element("id", "agent").get_attribute("innerHTML") != before
+    note = browser.find_element("id", "agent-note").text
+    assert "of 14 cells are played as well as can be" in note
+    SCREENSHOTS.mkdir(exist_ok=True)
+    browser.save_screenshot(str(SCREENSHOTS / "report.png"))
+
+
+def compare_with_agent(browser: Any, config: Config, q_values: Callable[[np.ndarray], np.ndarray]) -> int:
+    """The page's actions are the agent's on 1,000 random boards, but where two are as good as equal: how many."""
+    rules = BlobRules(**config.env_args)
+    boards = random_boards(rules.size, 1_000)
+    shown = browser.execute_script("return arguments[0].map(board => qValues(...board))", boards.tolist())
+    values = q_values(rules.observe(np.stack(np.divmod(boards, rules.size), axis=2)))
+    np.testing.assert_allclose(shown, values, atol=CLOSE / 2)
+    lower, upper = np.sort(values, axis=1)[:, -2:].T
+    is_clear = upper - lower > CLOSE
+    assert (np.argmax(shown, axis=1) == values.argmax(axis=1))[is_clear].all() and is_clear.sum() > 900
+    return int((~is_clear).sum())
+
+
+def test_other_environments_have_a_page_without_a_board(small_config: MakeConfig, tmp_path: Path) -> None:
+    config = small_config(env="FrozenLake-v1", env_args={"is_slippery": False, "map_name": "4x4"})
+    run = train(config)
+    page = report(run.log_dir, read_run(run.log_dir), find_model(run.log_dir, config))
+    assert "What it has learned" not in page and "How it learned" in page and "@{" not in page
+    assert page.count("<figure>") == 4 and find_model(run.log_dir, config) == run.best
+
+
+def test_nothing_of_a_stranger_is_code(small_config: MakeConfig) -> None:
+    run = train(small_config(episodes=20))
+    log = read_run(run.log_dir)
+    evil = "<script>alert(1)</script>"
+    spoilt = log._replace(config=dataclasses.replace(log.config, models_dir=evil), stopped=evil)
+    page = report(run.log_dir.with_name(evil.replace("/", "")), spoilt, None)
+    assert "alert(1)</script>" not in page and "&lt;script&gt;alert(1)" in page
+    assert pictures_as_html(run.log_dir).count("<figure>") == 2  # a single evaluation
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "there is no folder nowhere"),
+        (["{}"], "is not the log folder of a run"),
+        (["{}", "--out", "page.txt"], "--out page.txt must be a file and end in .html"),
+    ],
+)
+def test_refusals(arguments: list[str], words: str, tmp_path: Path) -> None:
+    given = [argument.format(tmp_path) for argument in arguments]
+    result = subprocess.run([sys.executable, "report.py", *given], cwd=ROOT, capture_output=True, text=True)
+    (line,) = result.stderr.strip().splitlines()
+    assert result.returncode == 2 and words in line
