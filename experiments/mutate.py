@@ -169,7 +169,7 @@ FAULTS = [
         f"{SAME_RUN}[Blob]",
         ("open episodes forgotten", '"_returns", "_lengths", ', ""),
         ("events after the checkpoint left in", "os.truncate(path, sizes[path.name])", "pass"),
-        ("the evaluations so far forgotten", 'self._evaluation.set_state(state["evaluation"])', "pass"),
+        ("the evaluations so far forgotten", 'self.evaluation.set_state(state["evaluation"])', "pass"),
         ("a resumed window begun twice", '"_window_steps", "_window_is_open",', '"_window_steps",'),
         ("updates since the window's begin forgotten", 'for update in state["updates"].tolist()]', "for update in []]"),
     ),
@@ -278,6 +278,48 @@ FAULTS = [
         ("packed members taken", "    if not plain or sum(", "    if sum("),
     ),
     *_faults(
+        "episode.py",
+        "tests/test_play.py::test_an_episode_by_hand",
+        ("an illegal action played", "int(best_actions(values, self._mask)[0])", "int(values[0].argmax())"),
+        ("actions counted from 0 in play", "self.env.step(action + self._first)", "self.env.step(action)"),
+    ),
+    *_faults(
+        "play.py",
+        "tests/test_play.py::test_a_person_plays",
+        (
+            "others do not wait for the person",
+            "self._paused or (self._actions and not",
+            "self._paused or (False and not",
+        ),
+        ("a person's illegal action", "(action is None or not first.is_legal(action))", "action is None"),
+    ),
+    *_faults(
+        "terminal.py",
+        "tests/test_play.py::test_half_blocks_by_hand",
+        ("halves of a block swapped", "zip(colours[::2], colours[1::2]", "zip(colours[1::2], colours[::2]"),
+    ),
+    *_faults(
+        "drawing.py",
+        "tests/test_play.py::test_a_picture_shows_where_they_stand",
+        ("the arrow on another piece", "(blob.positions[0, PLAYER] + 0.5)", "(blob.positions[0, FOOD] + 0.5)"),
+    ),
+    *_faults(
+        "optimum.py",
+        "tests/test_play.py::test_the_optimal_player_wins_as_fast_as_can_be",
+        ("the best play of another game", "if tuple(others) not in solved:", "if not solved:"),
+    ),
+    *_faults(
+        "report.py",
+        "tests/test_report.py::test_the_table_has_every_board_once",
+        ("views that an agent has not", "return views if symmetric else views[:1]", "return views"),
+        ("boards that look alike twice", "np.unique(np.min(", "np.unique(np.max("),
+    ),
+    *_faults(
+        "agent.py",
+        "tests/test_agent.py::test_state_round_trip_continues_identically",
+        ("TD errors lost on resuming", 'self.td_errors = tf.constant(state["td_errors"])', "pass"),
+    ),
+    *_faults(
         "train.py",
         "tests/test_train.py::test_the_stored_next_observation_is_the_final_one",
         ("autoreset row stored", "= final_observations(next_observations, infos)", "= next_observations"),
@@ -287,7 +329,7 @@ FAULTS = [
 
 def copy_project(folder: Path) -> None:
     """Copy what the tests run: the modules, the tests and pytest's settings."""
-    for path in [*ROOT.glob("*.py"), ROOT / "pyproject.toml"]:
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("*.html"), ROOT / "pyproject.toml"]:
         shutil.copy(path, folder)
     for name in ("tests", "experiments", "examples"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

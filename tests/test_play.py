@@ -34,11 +34,11 @@ ROOT = Path(__file__).parent.parent
 
 
 class Stairs(gym.Env):
-    """Action 1 climbs for a reward of 10, action 0 stays for -1 and is not legal at the bottom; the third step is the
-    top. A Q-value is worth what the observation says times the action."""
+    """Action 1 (4, as the space counts) climbs for a reward of 10, action 0 stays for -1, not legal at the bottom;
+    the third step is the top."""
 
     observation_space = gym.spaces.Box(0, 9, (1,), np.float32)
-    action_space = gym.spaces.Discrete(2)
+    action_space = gym.spaces.Discrete(2, start=3)
     metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}
 
     def __init__(self, render_mode: str | None = None) -> None:
@@ -54,6 +54,7 @@ class Stairs(gym.Env):
         return np.array([self.at], np.float32), {"action_mask": np.array([self.at > 0, True], np.int8)}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        action -= 3
         self.at += int(action)
         observation, info = self._see()
         return observation, 10.0 if action else -1.0, self.at == 3, False, info

@@ -47,6 +47,8 @@ def test_the_table_has_every_board_once(symmetric: bool) -> None:
     assert table.shape == (len(pairs), 9, 9)
     for pair, of_player in zip(pairs.tolist(), table, strict=True):
         food, enemy = divmod(pair, 9)
+        alike = [view.observations(np.array([[0, food, enemy]]))[0] for view in board_views(rules, symmetric)]
+        assert pair == min(food * 9 + enemy for _, food, enemy in alike)
         for player, values in enumerate(of_player):
             positions = np.stack(np.divmod([[player, food, enemy]], 3), axis=2)
             expected = q_values(rules.observe(positions))[0] if player not in (food, enemy) else np.zeros(9)
