@@ -39,17 +39,16 @@ _OF_ATARI = {
 def action_names(env: gym.Env) -> list[str]:
     """Of every action, counted from 0: as the environment's `get_action_meanings` says (a method that Atari's have), as
     Gymnasium's documentation does, or its number."""
-    says = getattr(env.unwrapped, "get_action_meanings", None)
-    if says:
-        names = [str(name).lower() for name in says()]
-        return [_OF_ATARI.get(name, name) for name in names]
     n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
-    known = KNOWN.get(env.spec.id if env.spec else "", ())
-    return list(known) if len(known) == n_actions else [f"action {i}" for i in range(n_actions)]
+    says = getattr(env.unwrapped, "get_action_meanings", None)
+    names = [str(name).lower() for name in says()] if says else KNOWN.get(env.spec.id if env.spec else "", ())
+    if len(names) != n_actions:
+        return [f"action {i}" for i in range(n_actions)]
+    return [_OF_ATARI.get(name, name) for name in names]
 
 
 def action_keys(names: Sequence[str]) -> dict[str, int]:
     """The action, counted from 0, that each key plays: directions lie as on a keypad and on the arrows; actions without
-    such a name are played by their number."""
-    keys = {str(i): i for i in range(min(10, len(names)))} if not set(names) & set(KEYS) else {}
-    return keys | {key: i for i, name in enumerate(names) for key in KEYS.get(name, ())}
+    such a name are played by their number, if no direction has that key."""
+    numbers = {str(i): i for i, name in enumerate(names[:10]) if name not in KEYS}
+    return numbers | {key: i for i, name in enumerate(names) for key in KEYS.get(name, ())}

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from blob_env import ENEMY, FOOD, MOVES, PLAYER, BlobRules
+from config import Config
 from symmetry import QValues, mean_over_views
 
 MAX_STEPS = 200  # after which Blob truncates an episode
 MOST_STARTS = 1_000_000  # more are judged by a sample
 SAMPLE = 10_000
-BATCH = 2_000  # boards that a network is asked about at a time
+BATCH, BATCH_CELLS = 2_000, 5_000_000  # boards, and cells of boards, that a network is asked about at a time
 TABLE_CELLS = 250_000  # of one table of values; 9 as many of one of Q-values
 TOLERANCE = 1e-5  # in reward, at which value iteration stops
 
@@ -84,6 +85,13 @@ class Judgement:
         )
 
 
+def is_solvable(config: Config) -> bool:
+    """Whether the optimum of the settings' environment is known: Blob's is, as long as food and enemy stand still."""
+    moving = config.env_args.get("food_moves") or config.env_args.get("enemy_moves")
+    seen_and_timed_as_solved = config.frame_stack == 1 and config.max_episode_steps in (None, MAX_STEPS)
+    return config.env == "Blob-v0" and not moving and seen_and_timed_as_solved
+
+
 def percent_of_optimum(mean: float, random: float, optimum: float) -> float:
     """Where a mean return lies between random play's (0) and the optimum's (100)."""
     return 100 * (mean - random) / (optimum - random)
@@ -145,6 +153,10 @@ class Games:
             if (steps == before).all():
                 break
         return steps
+
+    def steps_after(self, q_values: np.ndarray) -> np.ndarray:
+        """float32 (cells, actions, m): the steps to the end with every action first, and best play then."""
+        return 1 + (self._goes_on * self.optimal_steps(q_values))[self._next_cells]
 
     def random_returns(self) -> np.ndarray:
         """float32 (cells, m): the expected undiscounted return of uniformly random play, stopped after 200 steps.
@@ -270,16 +282,19 @@ def _play(
     if symmetries and not exact:
         q_values = mean_over_views(q_values, rules.symmetries())
 
-    def ask(positions: np.ndarray) -> np.ndarray:
-        batches = (positions[i : i + BATCH] for i in range(0, len(positions), BATCH))
-        return np.concatenate([q_values(rules.observe(boards)) for boards in batches])
-
-    network = ask(positions)
+    network = ask(rules, q_values, positions)
     if not exact:
-        return network, follow(positions, asking(rules, lambda boards: ask(boards).argmax(axis=1)))
+        return network, follow(positions, asking(rules, lambda boards: ask(rules, q_values, boards).argmax(axis=1)))
     if symmetries:
         network = _mean_over_views(rules, positions, network)
     return network, follow(np.arange(len(positions)), looking_up(rules, positions, network.argmax(axis=1)))
+
+
+def ask(rules: BlobRules, q_values: QValues, positions: np.ndarray) -> np.ndarray:
+    """The Q-values (n, 9) of boards, int64 (n, 3, 2), as many at a time as memory bears."""
+    batch = max(1, min(BATCH, BATCH_CELLS // rules.size**2))
+    parts = (positions[i : i + batch] for i in range(0, len(positions), batch))
+    return np.concatenate([q_values(rules.observe(boards)) for boards in parts])
 
 
 def _numbers(rules: BlobRules, positions: np.ndarray) -> np.ndarray:

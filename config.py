@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -169,7 +168,7 @@ def _check(flag: str, value: Any, type_name: str, bounds: Any) -> None:
     kinds: Any = {"int": int, "float": (int, float), "str": str, "bool": bool, "dict": dict}[kind]
     if not isinstance(value, kinds) or (isinstance(value, bool) and kind != "bool"):
         raise InputError(f"{flag} must be of type {kind}, got {value!r}")
-    if kind in ("int", "float") and not math.isfinite(value):
+    if kind in ("int", "float") and not abs(value) < (2**63 if kind == "int" else 1e308):
         raise InputError(f"{flag} must be a finite number, got {value}")
     if "at_least" in bounds and value < bounds["at_least"]:
         raise InputError(f"{flag} must be at least {bounds['at_least']}, got {value}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -120,7 +121,7 @@ def with_q_values(frame: np.ndarray, values: np.ndarray, names: Sequence[str], a
     for i, (name, value) in enumerate(zip(names, values, strict=True)):
         left, top = frame.shape[1] + MARGIN, MARGIN + line * i
         ink = MARK if i == action else INK
-        draw.text((left, top), name, ink, _font())
+        draw.text((left, top), _clipped(name, 65), ink, _font())
         draw.text((left + 110, top), f"{value:.2f}", ink, _font(), anchor="ra")
         length = 60 * (value - low) / (high - low or 1)
         draw.rectangle([left + 115, top + 2, left + 116 + length, top + line - 6], fill=ink)
@@ -196,8 +197,12 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def gif_of(frames: Sequence[np.ndarray], fps: float) -> bytes:
     """An animated GIF, looping for ever, of frames uint8 (height, width, 3)."""
-    images = [Image.fromarray(frame) for frame in frames]
     file = io.BytesIO()
-    milliseconds = round(1000 / fps)
-    images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=True)
+    save_gif(file, [Image.fromarray(frame) for frame in frames], fps)
     return file.getvalue()
+
+
+def save_gif(file: Path | io.BytesIO, images: Sequence[Image.Image], fps: float) -> None:
+    """Write images as an animated GIF, looping for ever."""
+    milliseconds = max(20, round(1000 / fps))  # browsers take less for 100
+    images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=True)

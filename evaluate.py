@@ -148,7 +148,7 @@ def main() -> None:
             from optimum import judge_model
 
             env.close()
-            print(judge_model(arguments.model).table())
+            print(judge_model(arguments.model, repeated_settings(arguments)).table())
             return
         q_values = load_q_values(arguments.model, env, saved)
         config = saved.config

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
-from drawing import gif_of, picture_of
+from drawing import picture_of, save_gif
 from episode import Episode
+from model_file import written_whole
 from startup import InputError
+
+if TYPE_CHECKING:
+    from play import Screen
 
 ENDINGS = (".gif", ".mp4")
 
@@ -22,49 +30,89 @@ def check_film(path: Path) -> None:
         try:
             import imageio_ffmpeg  # noqa: F401
         except ImportError as error:
-            raise InputError(
-                "MP4 needs imageio-ffmpeg: pip install -r requirements-extra.txt, or --record OUT.gif"
-            ) from error
+            raise InputError("--record OUT.mp4 needs imageio-ffmpeg: pip install imageio-ffmpeg") from error
 
 
 class Film:
-    """A screen for `play.py`: what it shows becomes a file.
+    """A screen for `play.py`: what it shows becomes a file, written whole or not at all.
 
     Args:
-        path: of the file, a GIF or MP4 by its ending, written by `close`.
+        path: of the file, a GIF or MP4 by its ending, there after `close`.
         fps: frames in a second of it.
         show_q: whether it shows Q-values.
     """
 
     def __init__(self, path: Path, fps: float, show_q: bool) -> None:
         self._path, self._fps, self._show_q = path, fps, show_q
-        self._frames: list[np.ndarray] = []
+        self._folder = tempfile.TemporaryDirectory()
+        self._mp4 = Path(self._folder.name) / "film.mp4"
+        self._writer: Any = None  # of MP4, which takes frames one by one
+        self._images: list[Image.Image] = []  # of a GIF, a byte a pixel
 
     def show(self, episodes: Sequence[Episode]) -> None:
         """Add a frame."""
-        self._frames.append(picture_of(episodes, self._show_q))
+        self._frame = picture_of(episodes, self._show_q)
+        self._add()
+
+    def _add(self) -> None:
+        if self._path.suffix.lower() == ".gif":
+            self._images.append(Image.fromarray(self._frame).quantize(256))
+            return
+        height, width = (side // 2 * 2 for side in self._frame.shape[:2])  # the codec wants even sides
+        if not self._writer:
+            from imageio_ffmpeg import write_frames
+
+            # H.264, which every browser plays.
+            self._writer = write_frames(str(self._mp4), (width, height), fps=self._fps, macro_block_size=2)
+            self._writer.send(None)
+        self._writer.send(np.ascontiguousarray(self._frame[:height, :width]))
 
     def wait(self, seconds: float) -> str:
-        """There is no need to."""
+        """Let the last frame stay so long; no key is heard."""
+        for _ in range(round(seconds * self._fps) - 1):
+            self._add()
         return ""
 
     def close(self) -> None:
-        """Write the file."""
-        if self._path.suffix.lower() == ".gif":
-            self._path.write_bytes(gif_of(self._frames, self._fps))
-        else:
-            write_mp4(self._path, self._frames, self._fps)
+        """Write the file.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            with written_whole(self._path) as path:
+                if self._writer:
+                    self._writer.close()
+                    shutil.copyfile(self._mp4, path)
+                else:
+                    save_gif(path, self._images, self._fps)
+        except OSError as error:
+            raise InputError(f"--record {self._path} cannot be written ({error.strerror or error})") from error
+        self._folder.cleanup()
         print(f"wrote {self._path} ({self._path.stat().st_size / 1000:.0f} kB)")
 
 
-def write_mp4(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
-    """Write frames uint8 (height, width, 3) as H.264, which every browser plays."""
-    from imageio_ffmpeg import write_frames
+class Recorded:
+    """A screen for `play.py` that is filmed.
 
-    # The codec wants even sides.
-    height, width = (side // 2 * 2 for side in frames[0].shape[:2])
-    writer = write_frames(str(path), (width, height), fps=fps, macro_block_size=2)
-    writer.send(None)
-    for frame in frames:
-        writer.send(np.ascontiguousarray(frame[:height, :width]))
-    writer.close()
+    Args:
+        screen: with the keys.
+        film: that sees all that it shows.
+    """
+
+    def __init__(self, screen: Screen, film: Film) -> None:
+        self._screen, self._film = screen, film
+
+    def show(self, episodes: Sequence[Episode]) -> None:
+        """Show where the episodes stand, and film it."""
+        self._screen.show(episodes)
+        self._film.show(episodes)
+
+    def wait(self, seconds: float) -> str:
+        """What the screen's keys say."""
+        return self._screen.wait(seconds)
+
+    def close(self) -> None:
+        """Close the screen and write the file."""
+        self._screen.close()
+        self._film.close()

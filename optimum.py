@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 
 from blob_env import BlobEnv, BlobRules, BlobVectorEnv
-from blob_solver import MAX_STEPS, Games, Judgement, cells_of, judge, percent_of_optimum, start_means
+from blob_solver import Games, Judgement, cells_of, is_solvable, judge, percent_of_optimum, start_means
 from config import Config
 from drawing import policy_map
 from evaluate import EVALUATION_SEED, make_evaluation_envs
@@ -20,12 +21,8 @@ from observations import Observations
 from startup import InputError
 from symmetry import QValues, mean_over_views
 
-
-def is_solvable(config: Config) -> bool:
-    """Whether the optimum of the settings' environment is known: Blob's is, as long as food and enemy stand still."""
-    moving = config.env_args.get("food_moves") or config.env_args.get("enemy_moves")
-    seen_and_timed_as_solved = config.frame_stack == 1 and config.max_episode_steps in (None, MAX_STEPS)
-    return config.env == "Blob-v0" and not moving and seen_and_timed_as_solved
+HAIR = 1e-6  # of reward, for a step
+MOST_DRAWN = 50  # cells along a board whose policy is drawn
 
 
 class PercentOfOptimum(keras.callbacks.Callback):
@@ -52,7 +49,7 @@ class PercentOfOptimum(keras.callbacks.Callback):
 
 def example_game(size: int) -> tuple[int, int]:
     """The cells of the food and the enemy in a picture of a policy."""
-    return size // 3 * (size + 1), size // 2 * size + size - 2
+    return size // 3 * (size + 1), size // 2 * size + size - 1
 
 
 class PolicyMap(keras.callbacks.Callback):
@@ -70,6 +67,8 @@ class PolicyMap(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Get at the agent's Q-values, and solve the game that is drawn."""
         self._rules = BlobRules(**self._config.env_args)
+        if self._rules.size > MOST_DRAWN:
+            return
         self._food, self._enemy = example_game(self._rules.size)
         game = Games(self._rules, np.array([self._food]), np.array([self._enemy]))
         self._returns = game.optimal_q_values(1.0)[:, :, 0]
@@ -79,12 +78,13 @@ class PolicyMap(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add the picture."""
-        if logs is not None and np.isfinite(logs["evaluation"]):
+        if logs is not None and np.isfinite(logs["evaluation"]) and self._rules.size <= MOST_DRAWN:
             logs["see_policy"] = policy_map(self._rules, self._q_values, self._food, self._enemy, self._returns)
 
 
 def best_q_values(env: gym.Env) -> QValues:
-    """The Q-values of the best play, not discounted, on the board that a solvable Blob is on now, whatever it shows."""
+    """The Q-values of the best play, not discounted, on the board that a solvable Blob is on now, whatever it shows. Of
+    moves that are worth the same, those that end sooner are ahead by a hair."""
     blob = env.unwrapped
     assert isinstance(blob, BlobEnv)
     solved: dict[tuple[int, int], np.ndarray] = {}
@@ -93,19 +93,25 @@ def best_q_values(env: gym.Env) -> QValues:
         player, *others = cells_of(blob.rules, blob.positions)[0].tolist()
         if tuple(others) not in solved:
             solved.clear()  # the game before is over
-            solved[tuple(others)] = Games(blob.rules, *np.array(others)[:, None]).optimal_q_values(1.0)[:, :, 0]
+            game = Games(blob.rules, *np.array(others)[:, None])
+            values = game.optimal_q_values(1.0)
+            solved[tuple(others)] = (values - HAIR * game.steps_after(values).astype(float))[:, :, 0]
         return solved[tuple(others)][player][None]
 
     return q_values
 
 
-def judge_model(path: Path) -> Judgement:
+def judge_model(path: Path, repeated: Mapping[str, Any] | None = None) -> Judgement:
     """Judge a saved model over all starts of its board, or over a sample where these are too many.
+
+    Args:
+        path: the file.
+        repeated: as `model_file.read_saved_agent` takes it.
 
     Raises:
         InputError: it is no model of a Blob whose food and enemy stand still.
     """
-    saved = read_saved_agent(path)
+    saved = read_saved_agent(path, repeated)
     if not is_solvable(saved.config):
         options = f" with {saved.config.env_args}" if saved.config.env_args else ""
         raise InputError(

@@ -14,7 +14,7 @@ from episode import Episode
 from evaluate import EVALUATION_SEED
 from replay_memory import ReplayMemory
 from run import Run
-from startup import InputError
+from startup import InputError, one_line, say
 from symmetry import QValues
 
 MOST_FRAMES, MOST_STEPS = 60, 1_000  # of a filmed episode
@@ -52,8 +52,12 @@ class Pictures(keras.callbacks.Callback):
         if len(agent.td_errors):
             logs["see_td_errors"] = agent.td_errors.numpy()
         if self._env and evaluation.count & (evaluation.count - 1) == 0:
-            logs["see_start"] = film(self._env, agent.q_values, EVALUATION_SEED)
-            logs["see_worst"] = film(self._env, agent.q_values, evaluation.worst_seed)
+            try:
+                logs["see_start"] = film(self._env, agent.q_values, EVALUATION_SEED)
+                logs["see_worst"] = film(self._env, agent.q_values, evaluation.worst_seed)
+            except Exception as error:  # somebody else's `render` may raise anything, and nobody has looked at it yet
+                say(f"warning: no pictures of {self._run.config.env}: {one_line(f'{type(error).__name__}: {error}')}")
+                self._env = None
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Close the environment that was drawn."""

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from action_names import action_keys, action_names
+from blob_env import BlobRules
+from blob_solver import is_solvable
 from config import Config, add_repeated, repeated_settings
+from environments import make_env
 from model_file import SavedAgent, load_q_values, make_saved_env, read_saved_agent
 from startup import (
     InputError,
@@ -23,11 +26,13 @@ from startup import (
 )
 
 if TYPE_CHECKING:
+    import gymnasium as gym
+
     from episode import Episode
 
 OPTIMAL = "optimal"
 FOREVER = 1e9  # seconds
-PACE = 1.5  # by which a key makes it faster or slower
+PACE, FASTEST = 1.5, 1000.0  # by which a key makes it faster or slower; steps a second
 FRAMES_AT_END = 4  # for which the end of an episode stays
 # What keys ask for, by `pygame.key.name`, unless they play an action.
 COMMANDS: Mapping[str, str] = {
@@ -89,10 +94,11 @@ class Player:
             if command in ("restart", "next", "quit"):
                 return "" if is_over and command == "next" else command
             if command in ("slower", "faster"):
-                self._fps *= PACE if command == "faster" else 1 / PACE
+                self._fps = min(self._fps * (PACE if command == "faster" else 1 / PACE), FASTEST)
             if command in ("pause", "step"):
                 self._paused = command == "step" or not self._paused
-            if key in self._actions or command == "step" or not (key or waits):
+            # A key that is held down plays no further than to the end.
+            if (key in self._actions and not is_over) or command == "step" or not (key or waits):
                 if is_over:
                     return ""
                 self._step(self._actions.get(key))
@@ -109,34 +115,52 @@ class Player:
 
 def same_game(one: Config, other: Config) -> bool:
     """Whether two agents play the same game, whatever they see of it."""
-    games = [{**config.env_args, "env": config.env, "observation": None} for config in (one, other)]
-    return games[0] == games[1] and one.max_episode_steps == other.max_episode_steps
+    if one.env == other.env == "Blob-v0":
+        rules = [BlobRules(**{**config.env_args, "observation": "image"}) for config in (one, other)]
+        return rules[0] == rules[1] and one.max_episode_steps == other.max_episode_steps
+    games = [(config.env, config.env_args, config.max_episode_steps) for config in (one, other)]
+    return games[0] == games[1]
 
 
-def make_opponent(arguments: argparse.Namespace, saved: SavedAgent, mode: str) -> list[Episode]:
-    """Who plays beside the model, if anybody does.
+def check_opponent(arguments: argparse.Namespace, saved: SavedAgent) -> None:
+    """Raise InputError if there is no such opponent in this game."""
+    if not arguments.versus:
+        return
+    if arguments.versus == OPTIMAL:
+        if not is_solvable(saved.config):
+            raise InputError("--versus optimal needs a Blob-v0 of 200 steps whose food and enemy stand still")
+        return
+    other = read_saved_agent(Path(arguments.versus), repeated_settings(arguments))
+    if not same_game(saved.config, other.config):
+        games = [
+            f"{config.env} with {config.env_args} and {config.max_episode_steps or 'its own'} steps at most"
+            for config in (other.config, saved.config)
+        ]
+        raise InputError(f"--versus {arguments.versus} plays {games[0]}, not {games[1]}")
+
+
+def make_episodes(arguments: argparse.Namespace, env: gym.Env, saved: SavedAgent, mode: str) -> list[Episode]:
+    """The model's in its environment, after a person's, before an opponent's.
 
     Raises:
-        InputError: there is no such opponent in this game.
+        InputError: a network does not fit.
     """
     from episode import Episode
 
+    model = Episode(env, load_q_values(arguments.model, env, saved), arguments.model.stem)
+    if arguments.human:
+        return [Episode(make_env(saved.config, mode), None, "you"), model]
     if not arguments.versus:
-        return []
-    env = make_saved_env(arguments.model, saved, mode)
+        return [model]
     if arguments.versus == OPTIMAL:
-        from optimum import best_q_values, is_solvable
+        from optimum import best_q_values
 
-        if not is_solvable(saved.config):
-            raise InputError("--versus optimal needs a Blob-v0 of 200 steps whose food and enemy stand still")
-        return [Episode(env, best_q_values(env), OPTIMAL)]
+        env = make_env(saved.config, mode)
+        return [model, Episode(env, best_q_values(env), OPTIMAL)]
     path = Path(arguments.versus)
     other = read_saved_agent(path, repeated_settings(arguments))
-    if not same_game(saved.config, other.config):
-        names = [f"{each.config.env} {each.config.env_args or ''}".strip() for each in (other, saved)]
-        raise InputError(f"--versus {path} plays {names[0]}, not {names[1]}")
     env = make_saved_env(path, other, mode)
-    return [Episode(env, load_q_values(path, env, other), path.stem)]
+    return [model, Episode(env, load_q_values(path, env, other), path.stem)]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -159,61 +183,52 @@ def parse_arguments() -> argparse.Namespace:
     )
     how.add_argument("--record", type=Path, metavar="OUT", help="write a GIF or MP4 file instead, by its ending")
     arguments = parser.parse_args()
-    if arguments.human and (arguments.record or arguments.render == "ansi"):
-        parser.error("--human is played in a window: leave out --record and --render ansi")
+    if arguments.human and arguments.render == "ansi":
+        parser.error("--human is played in a window: leave out --render ansi")
     return arguments
 
 
-def make_episodes(arguments: argparse.Namespace, saved: SavedAgent, mode: str) -> list[Episode]:
-    """The model's, after a person's, before an opponent's.
-
-    Raises:
-        InputError: the environment cannot be shown so, or there is no such opponent.
-    """
-    from episode import Episode
-
-    env = make_saved_env(arguments.model, saved, mode)
-    person = [Episode(make_saved_env(arguments.model, saved, mode), None, "you")] if arguments.human else []
-    model = Episode(env, load_q_values(arguments.model, env, saved), arguments.model.stem)
-    return [*person, model, *make_opponent(arguments, saved, mode)]
-
-
-def choose_screen(arguments: argparse.Namespace) -> str:
-    """Where it is to be shown: "file", "human" (a window) or "ansi" (the terminal).
-
-    Raises:
-        InputError: not there.
-    """
+def check_screen(arguments: argparse.Namespace) -> None:
+    """Raise InputError if it cannot be shown where the command line says."""
     if arguments.record:
         from film import check_film
 
         check_film(arguments.record)
         check_writable("--record", str(arguments.record.parent))
-        return "file"
+    if arguments.human or arguments.render == "human":
+        from window import can_open_window
+
+        if not can_open_window():
+            flag, instead = ("--human", "play where there is a display")
+            if not arguments.human:
+                flag, instead = ("--render human", "use --render ansi or --record OUT.gif")
+            raise InputError(f"{flag}: no window can be opened here, {instead}")
+
+
+def choose_screen(arguments: argparse.Namespace, modes: Sequence[str]) -> str:
+    """Where to show an environment with these render modes: "file", "human" (a window) or "ansi" (the terminal)."""
+    if arguments.human or arguments.render == "human":
+        return "human"
+    if arguments.record or arguments.render:
+        return arguments.render or "file"
     from window import can_open_window
 
-    wanted = "human" if arguments.human else arguments.render
-    if wanted == "human" and not can_open_window():
-        flag, instead = ("--human", "play where there is a display") if arguments.human else (
-            "--render human", "use --render ansi or --record OUT.gif"
-        )  # fmt: skip
-        raise InputError(f"{flag}: no window can be opened here, {instead}")
-    return wanted or ("human" if can_open_window() else "ansi")
+    return "human" if "rgb_array" in modes and can_open_window() else "ansi"
 
 
 def make_screen(arguments: argparse.Namespace, where: str, fps: float) -> Screen:
     """What `choose_screen` chose."""
-    if where == "file":
-        from film import Film
+    from film import Film, Recorded
+    from terminal import Terminal
 
-        return Film(arguments.record, fps, arguments.show_q)
     if where == "ansi":
-        from terminal import Terminal
-
         return Terminal(arguments.show_q)
+    if where == "file":
+        return Film(arguments.record, fps, arguments.show_q)
     from window import Window
 
-    return Window(arguments.show_q)
+    window = Window(arguments.show_q)
+    return Recorded(window, Film(arguments.record, fps, arguments.show_q)) if arguments.record else window
 
 
 def main() -> None:
@@ -221,23 +236,27 @@ def main() -> None:
     end_quietly()
     arguments = parse_arguments()
     with exit_on_bad_input():
-        where = choose_screen(arguments)
+        check_screen(arguments)
         saved = read_saved_agent(arguments.model, repeated_settings(arguments))
-        metadata: dict[str, Any] = make_saved_env(arguments.model, saved).metadata
-        in_colour = sys.stdout.isatty() and "rgb_array" in metadata.get("render_modes", [])
+        metadata: dict[str, Any] = make_env(saved.config).metadata
+        modes = metadata.get("render_modes", [])
+        where = choose_screen(arguments, modes)
+        in_colour = sys.stdout.isatty() and "rgb_array" in modes
         mode = "ansi" if where == "ansi" and not in_colour else "rgb_array"
-        make_saved_env(arguments.model, saved, mode).close()  # or its mistake would show seconds later
+        env = make_saved_env(arguments.model, saved, mode)
+        check_opponent(arguments, saved)
         import_tensorflow()
-        episodes = make_episodes(arguments, saved, mode)
-    fps = float(arguments.fps or metadata.get("render_fps") or 30)
-    screen = make_screen(arguments, where, fps)
-    keys = action_keys(action_names(episodes[0].env)) if arguments.human else {}
-    if where == "human":
-        print("keys: space or p pauses, . steps, - + slower and faster, r restarts, n next seed, q quits")
-    if keys:
-        print("you play with:", " ".join(keys))
-    Player(episodes, screen, fps, keys).play(arguments.seed, arguments.episodes)
-    screen.close()
+        episodes = make_episodes(arguments, env, saved, mode)
+        fps = float(arguments.fps or metadata.get("render_fps") or 30)
+        screen = make_screen(arguments, where, fps)
+        names = action_names(env)
+        keys = action_keys(names) if arguments.human else {}
+        if where == "human":
+            print("keys: space or p pauses, . steps, - + slower and faster, r restarts, n next seed, q quits")
+        for action, name in enumerate(names if arguments.human else ()):
+            print(f"{name}: {' '.join(key for key, of in keys.items() if of == action) or 'has no key'}")
+        Player(episodes, screen, fps, keys).play(arguments.seed, arguments.episodes)
+        screen.close()
     for episode in episodes:
         episode.env.close()
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from config import Config
-from run_log import Curves, read_run
+from run_log import RunLog, read_run
 from startup import InputError, check_writable, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
 
 POINTS = 200  # along the axis, at which runs are compared
 NOT_COMPARED = {"seed", "models_dir", "logs_dir", "checkpoint_every"}  # runs that differ in these alone are one group
-AXES = {"episodes": "episodes", "steps": "run/steps"}
+AXES = ("episodes", "steps")
 
 
 def group_names(configs: Sequence[Config]) -> list[str]:
@@ -26,16 +26,24 @@ def group_names(configs: Sequence[Config]) -> list[str]:
     return [", ".join(f"{key}={one[key]}" for key in differing) or one["env"] for one in settings]
 
 
-def table(runs: Sequence[tuple[str, Curves]], tag: str, axis: str) -> dict[str, list[Any]]:
+def places_of(run: RunLog, tag: str, axis: str) -> np.ndarray:
+    """Where on an axis the points of a curve are, float (points,)."""
+    episodes = run.at[tag]
+    if axis == "episodes":
+        return episodes
+    return np.interp(episodes, run.at["run/steps"], run.curves["run/steps"])
+
+
+def table(runs: Sequence[tuple[str, RunLog]], tag: str, axis: str) -> dict[str, list[Any]]:
     """Every run's curve at the same places of the axis, as the columns x, y and group; where a run has no point before
     or none after, it has none there.
 
     Raises:
         InputError: no run has such a curve.
     """
-    curves = [(group, run[AXES[axis]][-len(run[tag]) :], run[tag]) for group, run in runs if tag in run]
+    curves = [(group, places_of(run, tag, axis), run.curves[tag]) for group, run in runs if tag in run.curves]
     if not curves:
-        there = sorted({name for _, run in runs for name in run if "/" in name})
+        there = sorted({name for _, run in runs for name in run.curves if "/" in name})
         raise InputError(f"--tags {tag}: no run has this curve; there are {', '.join(there) or 'none'}")
     places = np.linspace(min(x[0] for _, x, _ in curves), max(x[-1] for _, x, _ in curves), POINTS)
     columns: dict[str, list[Any]] = {"x": [], "y": [], "group": []}
@@ -75,7 +83,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tags", nargs="+", default=["reward/avg", "greedy/avg"], help="curves as TensorBoard names them"
     )
-    parser.add_argument("--x", choices=tuple(AXES), default="episodes", help="the axis (default: %(default)s)")
+    parser.add_argument("--x", choices=AXES, default="episodes", help="the axis (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("curves.png"), help="PNG or SVG (default: %(default)s)")
     arguments = parser.parse_args()
     with exit_on_bad_input():
@@ -100,7 +108,7 @@ def main() -> None:
         import_tensorflow()
         logs = [read_run(run) for run in arguments.runs]
         groups = group_names([log.config for log in logs])
-        runs = [(group, log.curves) for group, log in zip(groups, logs, strict=True)]
+        runs = list(zip(groups, logs, strict=True))
         tables = {tag: table(runs, tag, arguments.x) for tag in arguments.tags}
         draw(tables, arguments.x, {group: groups.count(group) for group in groups}, arguments.out)
     print(f"wrote {arguments.out}")

@@ -11,13 +11,15 @@ import json
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from config import Config
-from model_file import load_q_values, make_saved_env, read_saved_agent, written_whole
-from run_log import Curves, RunLog, read_images, read_run
+from config import Config, add_repeated, repeated_settings
+from environments import make_env
+from model_file import load_q_values, read_saved_agent, written_whole
+from play import same_game
+from run_log import RunLog, read_images, read_run
 from startup import InputError, check_writable, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
 from symmetry import QValues, Symmetry
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent
 LARGEST_TABLE = 40_000_000  # bytes of Q-values in a page
-BATCH = 2_000  # boards that the network is asked about at a time
 CHARTS: Mapping[str, Sequence[str]] = {
     "reward of training": ("reward/min", "reward/max", "reward/avg"),
     "reward of greedy play": ("greedy/min", "greedy/max", "greedy/avg"),
@@ -36,7 +37,9 @@ CHARTS: Mapping[str, Sequence[str]] = {
     "Q-values": ("run/q_mean", "run/q_max"),
     "steps per second": ("run/steps_per_second",),
 }
+POLICY = "see/policy"
 PICTURES = {
+    POLICY: "What it does on every cell, beside the best, after {:,} episodes.",
     "see/start": "Greedy play from the start that is always filmed, after {:,} episodes.",
     "see/worst": "Greedy play from the start where it went worst, after {:,} episodes.",
 }
@@ -48,11 +51,11 @@ class Page(string.Template):
     delimiter = "@"
 
 
-def curves_as_html(curves: Curves) -> str:
+def curves_as_html(log: RunLog) -> str:
     """The charts, one below the other, with plotly's script in the text."""
     from plotly import colors, graph_objects, subplots
 
-    charts = {title: [tag for tag in tags if tag in curves] for title, tags in CHARTS.items()}
+    charts = {title: [tag for tag in tags if tag in log.curves] for title, tags in CHARTS.items()}
     charts = {title: tags for title, tags in charts.items() if tags}
     figure = subplots.make_subplots(
         len(charts), 1, shared_xaxes=True, subplot_titles=list(charts), vertical_spacing=0.03
@@ -60,7 +63,7 @@ def curves_as_html(curves: Curves) -> str:
     colour = colors.qualitative.Plotly[0]
     for row, tags in enumerate(charts.values(), 1):
         for tag in tags:
-            x, y = curves["episodes"][-len(curves[tag]) :], curves[tag]
+            x, y = log.at[tag], log.curves[tag]
             fill = {"fill": "tonexty", "fillcolor": "rgba(99,110,250,0.2)"} if tag.endswith("/max") else {}
             edge = tag.endswith(("/min", "/max"))
             line = {"width": 0.5 if edge else 2, "color": colour} if "/q_" not in tag else {"width": 2}
@@ -70,14 +73,14 @@ def curves_as_html(curves: Curves) -> str:
     return str(figure.to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False}))
 
 
-def pictures_as_html(run_dir: Path) -> str:
-    """The first and the last GIF of every kind."""
+def pictures_as_html(run_dir: Path, has_board: bool) -> str:
+    """The first and the last picture of every kind; policies only where there is no board to see them on."""
     shown: dict[str, list[tuple[int, bytes]]] = {}
     for tag, step, image in read_images(run_dir):
-        if tag in PICTURES:
+        if tag in PICTURES and not (has_board and tag == POLICY):
             shown.setdefault(tag, []).append((step, image))
     figures = [
-        f'<figure><img width="240" alt="{html.escape(text)}" src="data:image/gif;base64,{_base64(image)}">'
+        f'<figure><img alt="{html.escape(text)}" src="data:image;base64,{_base64(image)}">'
         f"<figcaption>{html.escape(text)}</figcaption></figure>"
         for tag, images in shown.items()
         for step, image in dict([images[0], images[-1]]).items()
@@ -107,6 +110,8 @@ def q_table(rules: BlobRules, q_values: QValues, views: Sequence[Symmetry]) -> t
     food, enemy = np.divmod(np.arange(n_cells**2), n_cells)
     turned = [_turn(view, n_cells) for view in views]
     pairs = np.unique(np.min([cells[food] * n_cells + cells[enemy] for cells in turned], axis=0)[food != enemy])
+    from blob_solver import ask
+
     food, enemy = np.divmod(pairs, n_cells)
     table = np.zeros((len(pairs), n_cells, 9), np.float32)
     player = np.arange(n_cells)
@@ -114,9 +119,7 @@ def q_table(rules: BlobRules, q_values: QValues, views: Sequence[Symmetry]) -> t
     rows, players = np.nonzero(is_free)
     boards = np.stack([players, food[rows], enemy[rows]], axis=1)
     positions = np.stack(np.divmod(boards, rules.size), axis=2)
-    for first in range(0, len(boards), BATCH):
-        part = slice(first, first + BATCH)
-        table[rows[part], players[part]] = q_values(rules.observe(positions[part]))
+    table[rows, players] = ask(rules, q_values, positions)
     return pairs, table
 
 
@@ -163,16 +166,23 @@ def find_model(run_dir: Path, config: Config) -> Path | None:
     return found[0] if found else None
 
 
-def learned_as_html(model: Path | None, config: Config) -> tuple[str, str]:
-    """What Blob's solver says of the model, and its board; empty for other environments."""
+def learned_as_html(model: Path | None, config: Config, repeated: Mapping[str, Any]) -> tuple[str, str]:
+    """What Blob's solver says of the model, and its board; empty for other environments.
+
+    Raises:
+        InputError: the model cannot be read, plays another game, or names code that is not `repeated`.
+    """
     from blob_env import BlobEnv
-    from optimum import is_solvable, judge_model
+    from blob_solver import is_solvable
+    from optimum import judge_model
 
     if not (model and is_solvable(config)):
         return "", ""
-    saved = read_saved_agent(model)
-    env = make_saved_env(model, saved)
-    judged = judge_model(model)
+    saved = read_saved_agent(model, repeated)
+    if not same_game(saved.config, config):
+        raise InputError(f"--model {model} is of another game than the run")
+    judged = judge_model(model, repeated)
+    env = make_env(saved.config)
     starts = f"all {judged.n_starts:,}" if judged.exact else f"{judged.n_starts:,} random"
     summary = (
         f"<p>From {starts} starts the best model earns <b>{judged.mean:.4f}</b> on average; the best there is, is "
@@ -185,9 +195,19 @@ def learned_as_html(model: Path | None, config: Config) -> tuple[str, str]:
     return summary, board_as_html(blob.rules, load_q_values(model, env, saved), saved.config)
 
 
-def report(run_dir: Path, log: RunLog, model: Path | None) -> str:
-    """The page, as text of HTML."""
-    summary, learned = learned_as_html(model, log.config)
+def report(run_dir: Path, log: RunLog, model: Path | None, repeated: Mapping[str, Any] | None = None) -> str:
+    """The page, as text of HTML.
+
+    Args:
+        run_dir: the run's log folder.
+        log: what is in it.
+        model: the run's best, if it is there.
+        repeated: as `model_file.read_saved_agent` takes it.
+
+    Raises:
+        InputError: as `learned_as_html`.
+    """
+    summary, learned = learned_as_html(model, log.config, repeated or {})
     scores = [f"{tag} {log.curves[tag][-1]:.2f}" for tag in ("greedy/avg", "reward/avg") if tag in log.curves]
     played = f"{int(log.curves['episodes'][-1]):,} episodes of {log.config.env}; at the end {', '.join(scores)}"
     settings = "".join(
@@ -200,8 +220,8 @@ def report(run_dir: Path, log: RunLog, model: Path | None) -> str:
         subtitle=html.escape(played),
         summary=stopped + summary,
         learned=learned,
-        curves=curves_as_html(log.curves),
-        pictures=pictures_as_html(run_dir),
+        curves=curves_as_html(log),
+        pictures=pictures_as_html(run_dir, has_board=bool(learned)),
         settings=settings,
     )
 
@@ -210,6 +230,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     parser = make_parser("Write one self-contained web page about one run.")
     parser.add_argument("run", type=Path, metavar="RUN", help="its log folder")
+    add_repeated(parser)
     parser.add_argument("--model", type=Path, help="a .model file (default: the run's best, where the run put it)")
     parser.add_argument("--out", type=Path, help="the page (default: RUN/report.html)")
     arguments = parser.parse_args()
@@ -234,14 +255,20 @@ def main() -> None:
     arguments = parse_arguments()
     with exit_on_bad_input():
         import_tensorflow()
+        from blob_solver import is_solvable
+
         log = read_run(arguments.run)
         if "episodes" not in log.curves:
             raise InputError(f"{arguments.run} has no curves yet: let the run end a window of episodes first")
-        if arguments.model:
-            read_saved_agent(arguments.model, only_weights=True)
-        page = report(arguments.run, log, arguments.model or find_model(arguments.run, log.config))
-        with written_whole(arguments.out) as path:
-            path.write_text(page, encoding="utf-8")
+        model = arguments.model or find_model(arguments.run, log.config)
+        if is_solvable(log.config) and not model:
+            print(f"no model of this run is in {log.config.models_dir}, so the page has no board: name it with --model")
+        page = report(arguments.run, log, model, repeated_settings(arguments))
+        try:
+            with written_whole(arguments.out) as path:
+                path.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"--out {arguments.out} cannot be written ({error.strerror or error})") from error
     print(f"wrote {arguments.out} ({arguments.out.stat().st_size / 1e6:.1f} MB)")
 
 

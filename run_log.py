@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,11 +30,13 @@ def read_record(log_dir: Path) -> dict[str, Any]:
 
 
 class RunLog(NamedTuple):
-    """What a run's log folder tells: its settings, its curves, and why it stopped itself, "" if it did not."""
+    """What a run's log folder tells: its settings, its curves, why it stopped itself ("" if it did not), and of every
+    curve's points the last episode of their windows."""
 
     config: Config
     curves: Curves
     stopped: str
+    at: Curves
 
 
 def read_run(run_dir: Path) -> RunLog:
@@ -47,28 +50,33 @@ def read_run(run_dir: Path) -> RunLog:
         config = Config(**record["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{run_dir} is not the log folder of a run: it has no run.json that says how") from error
-    curves: dict[str, list[float]] = {}
+    points: dict[str, list[tuple[int, float]]] = {}
     for tag, step, number in read_points(run_dir):
-        curves.setdefault(tag, []).append(number)
-        if tag == "reward/avg":
-            curves.setdefault("episodes", []).append(step)
-    arrays = {tag: np.array(values) for tag, values in curves.items()}
-    return RunLog(config, arrays, one_line(str(record.get("stopped", ""))))
+        points.setdefault(tag, []).append((step, number))
+    curves = {tag: np.array([number for _, number in pairs]) for tag, pairs in points.items()}
+    at = {tag: np.array([step for step, _ in pairs], float) for tag, pairs in points.items()}
+    if "reward/avg" in at:
+        curves["episodes"] = at["reward/avg"]
+    return RunLog(config, curves, one_line(str(record.get("stopped", ""))), at)
 
 
 def read_points(run_dir: Path) -> Iterator[tuple[str, int, float]]:
-    """Every (tag, step, value) of the scalars in a run's event files, in the order in which they were written."""
+    """Every (tag, step, value) of the scalars in a run's event files, in the order in which they were written. What a
+    stranger's file has instead of a number is left out."""
     from tensorboard.util.tensor_util import make_ndarray
 
     for step, value in _read_values(run_dir):
-        if value.metadata.plugin_data.plugin_name in ("", "scalars"):
-            yield value.tag, step, float(make_ndarray(value.tensor))
+        is_scalar = value.metadata.plugin_data.plugin_name in ("", "scalars") and value.HasField("tensor")
+        if is_scalar and not value.tensor.tensor_shape.dim:  # with any, a small file may say that it is huge
+            with contextlib.suppress(ValueError, TypeError, IndexError, KeyError):
+                number = float(make_ndarray(value.tensor))
+                yield value.tag, step, number
 
 
 def read_images(run_dir: Path) -> Iterator[tuple[str, int, bytes]]:
     """Every (tag, step, encoded image) in a run's event files, in the order in which they were written."""
     for step, value in _read_values(run_dir):
-        if value.metadata.plugin_data.plugin_name == "images":
+        if value.metadata.plugin_data.plugin_name == "images" and len(value.tensor.string_val) > 2:
             yield value.tag, step, value.tensor.string_val[2]  # after width and height
 
 

@@ -33,7 +33,7 @@ import keras
 
 from agent import DQNAgent
 from config import Config
-from environments import final_observations, make_vector_env, published_symmetries
+from environments import final_observations, foreign_parts, make_vector_env, published_symmetries
 from masks import action_masks, final_action_masks
 from model_file import set_saved_weights
 from pictures import Pictures
@@ -103,7 +103,8 @@ def learning_rate_callbacks(agent: DQNAgent) -> list[keras.callbacks.Callback]:
 def main() -> None:
     """The command line."""
     # Blob's optimum is known. It only judges, in a curve and, in the end, a table: `train` does not even import it.
-    from optimum import PercentOfOptimum, PolicyMap, is_solvable, judge_model
+    from blob_solver import is_solvable
+    from optimum import PercentOfOptimum, PolicyMap, judge_model
     from summary import summary
 
     solvable = is_solvable(CONFIG)
@@ -116,7 +117,7 @@ def main() -> None:
     del run  # with its replay memory, to make room for the judge's tables
     if solvable and best:
         with exit_on_bad_input():
-            say(judge_model(best).table(), sys.stdout)
+            say(judge_model(best, foreign_parts(CONFIG)).table(), sys.stdout)
 
 
 if __name__ == "__main__":

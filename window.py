@@ -15,6 +15,7 @@ import pygame
 from drawing import picture_of
 from episode import Episode
 
+LEAST_PIXELS = 500  # along the longer side
 REPEAT = 400, 100  # milliseconds until a key held down repeats, and between its repeats
 
 
@@ -47,6 +48,8 @@ class Window:
     def show(self, episodes: Sequence[Episode]) -> None:
         """Draw where the episodes stand."""
         frame = picture_of(episodes, self._show_q)
+        times = max(1, LEAST_PIXELS // max(frame.shape))  # Atari's screens are small
+        frame = frame.repeat(times, axis=0).repeat(times, axis=1)
         size = frame.shape[1], frame.shape[0]
         if self._surface.get_size() != size:
             self._surface = pygame.display.set_mode(size)

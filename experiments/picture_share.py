@@ -35,7 +35,8 @@ def measure(config: Config) -> tuple[dict[str, float], float]:
 
     seconds: dict[str, float] = {}
     for callback in (Pictures, PolicyMap, EpisodeTensorBoard):
-        seconds_in(seconds, callback, "on_epoch_end")
+        for method in ("__init__", "on_train_begin", "on_epoch_end"):
+            seconds_in(seconds, callback, method)
     run = train(config, [PercentOfOptimum(config), PolicyMap(config)])
     return seconds, run.seconds
 

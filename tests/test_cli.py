@@ -128,6 +128,8 @@ def test_play_refuses(tmp_path: Path) -> None:
         run("play.py", "x.model", "--record", str(tmp_path / "out.avi")),
         "out.avi must be a file and end in .gif or .mp4",
     )
+    assert_refused(run("play.py", "x.model", "--human", "--render", "ansi"), "--human is played in a window")
+    assert_refused(run("play.py", "x.model", "--human", "--versus", "optimal"), "not allowed with")
     (tmp_path / "folder.gif").mkdir()
     assert_refused(run("play.py", "x.model", "--record", str(tmp_path / "folder.gif")), "--record", "must be a file")
     assert_refused(run("play.py", "x.model", "--record", "a.gif", "--render", "ansi"), "not allowed with")

@@ -53,7 +53,7 @@ def test_q_values_that_ran_away(small_config: MakeConfig) -> None:
     with pytest.raises(InputError, match=r"Q-values average|the loss became"):
         train(dataclasses.replace(config, learning_rate=100.0, target_rate=1.0))
     (log_dir,) = Path(config.logs_dir).iterdir()
-    config, read, stopped = read_run(log_dir)
+    config, read, stopped, _ = read_run(log_dir)
     curves = dict(read)
     assert re.search("Q-values average|the loss became", stopped)
     (text,) = diagnose(read_run(log_dir))
@@ -79,7 +79,7 @@ def curves_of(greedy: list[float]) -> dict[str, np.ndarray]:
 
 
 def log(config: Config, curves: dict[str, np.ndarray]) -> RunLog:
-    return RunLog(config, curves, "")
+    return RunLog(config, curves, "", {})
 
 
 def test_by_hand() -> None:

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageSequence
 from blob_env import MOVES, BlobRules
 from blob_solver import Games
 from drawing import MARK, SCALE, colours_of, draw_arrow, gif_of, policy_map, shrunk, side_by_side, with_q_values
+from optimum import example_game
 
 RULES = BlobRules(size=4)
 FOOD, ENEMY = 5, 10
@@ -106,3 +107,9 @@ def test_gif() -> None:
 def test_shrunk() -> None:
     assert shrunk(np.zeros((400, 600, 3), np.uint8)).shape == (160, 240, 3)
     assert shrunk(np.zeros((100, 50, 3), np.uint8)).shape == (100, 50, 3)
+
+
+def test_food_and_enemy_of_the_picture_are_apart() -> None:
+    for size in range(2, 60):
+        food, enemy = example_game(size)
+        assert 0 <= food != enemy < size**2

@@ -3,7 +3,9 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
@@ -107,3 +109,30 @@ def test_the_layout_names_curves_that_are_there(small_config: MakeConfig) -> Non
         tags |= {series.value, series.lower, series.upper}
     assert tags - {"run/percent_of_optimum"} <= set(events.Tags()["tensors"])
     assert {"reward/avg", "reward/min", "reward/max", "run/epsilon", "run/loss"} <= tags
+
+
+class Camera(gym.Env):
+    """Says that it can be drawn, and cannot."""
+
+    observation_space = gym.spaces.Box(0, 9, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+    metadata = {"render_modes": ["rgb_array"]}
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return np.zeros(1, np.float32), 1.0, bool(self.np_random.random() < 0.2), False, {}
+
+    def render(self) -> Any:
+        raise ZeroDivisionError("no light")
+
+
+def test_a_drawing_that_fails_ends_nothing(small_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(small_config(env=f"{__name__}:Camera", env_args={}, max_episode_steps=30))
+    assert run.episode == 60
+    assert capsys.readouterr().err.count("no pictures of test_pictures:Camera: ZeroDivisionError: no light") == 1

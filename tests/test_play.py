@@ -25,9 +25,10 @@ from config import Config
 from drawing import picture_of
 from environments import make_env
 from episode import Episode
-from film import Film
+from film import Film, Recorded
 from optimum import best_q_values
-from play import Player
+from play import Player, check_opponent, parse_arguments, same_game
+from startup import InputError
 from terminal import LEVELS, half_blocks
 
 ROOT = Path(__file__).parent.parent
@@ -162,6 +163,45 @@ def test_a_person_plays(capsys: pytest.CaptureFixture[str]) -> None:
     assert told == "episode 1: you: return 29, 4 steps, terminated; climber: return 30, 3 steps, terminated\n"
 
 
+def test_a_key_that_is_held_plays_no_further_than_to_the_end() -> None:
+    screen, env = played(["1", "1", "1", "1", "1", "", "q"], 2, actions={"1": 1})
+    assert env.seeds == [7, 8]
+    assert screen.shown == [[0, 0], [1, 1], [2, 2], [3, 3], [3, 3], [3, 3], [0, 0]]
+
+
+def test_it_does_not_get_too_fast_to_listen() -> None:
+    screen, _ = played(["="] * 40 + ["q"])
+    assert min(screen.waits) == 0.001
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({}, {"env_args": {"size": 10, "observation": "offsets"}}, True),
+        ({}, {"env_args": {"size": 9}}, False),
+        ({}, {"max_episode_steps": 50}, False),
+        ({"env": "CartPole-v1"}, {"env": "CartPole-v1", "seed": 5}, True),
+        ({"env": "CartPole-v1"}, {}, False),
+    ],
+)
+def test_the_same_game(one: dict[str, Any], other: dict[str, Any], same: bool) -> None:
+    assert same_game(Config(**one), Config(**other)) == same
+
+
+def test_opponents_that_there_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = tmp_path / "own.model", tmp_path / "other.model"
+    _, saved = save_untrained(own, Config(env_args={"size": 4, "enemy_moves": True}))
+    save_untrained(other, Config(env_args={"size": 5}))
+    for versus, words in (
+        ("optimal", "--versus optimal needs a Blob-v0"),
+        (str(other), "other.model plays Blob-v0 with {'size': 5} and its own steps at most, not Blob-v0 with"),
+        ("nothing.model", "there is no model file nothing.model"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["play.py", str(own), "--versus", versus])
+        with pytest.raises(InputError, match=words):
+            check_opponent(parse_arguments(), saved)
+
+
 def test_keys_of_actions() -> None:
     blob = action_keys(action_names(gym.make("Blob-v0")))
     rows = ["789", "456", "123"]
@@ -171,6 +211,9 @@ def test_keys_of_actions() -> None:
     assert MOVES[blob["left"]].tolist() == [0, -1] and MOVES[blob["down"]].tolist() == [1, 0]
     pong = action_names(make_env(Config.from_preset(env="ALE/Pong-v5")))
     assert pong == ["stay", "fire", "right", "left", "rightfire", "leftfire"]
+    assert action_keys(["left", "right", "shoot", "jump"]) == {
+        **dict.fromkeys(("left", "4", "[4]"), 0), **dict.fromkeys(("right", "6", "[6]"), 1), "2": 2, "3": 3,
+    }  # fmt: skip
     assert action_keys(pong)["space"] == 1
     assert action_keys(action_names(Stairs())) == {"0": 0, "1": 1}
     for name, n_actions in {"CartPole-v1": 2, "Taxi-v4": 6, "LunarLander-v3": 4}.items():
@@ -178,8 +221,10 @@ def test_keys_of_actions() -> None:
         assert len(names) == n_actions and set(action_keys(names).values()) == set(range(n_actions))
 
 
-def test_the_optimal_player_wins_as_fast_as_can_be() -> None:
-    env = make_env(Config(env_args={"size": 6}))
+@pytest.mark.parametrize("move_reward", [-1.0, 0.0])
+def test_the_optimal_player_wins_as_fast_as_can_be(move_reward: float) -> None:
+    # Without a reward of moves all safe ones are worth the same, and it must not dawdle.
+    env = make_env(Config(env_args={"size": 6, "move_reward": move_reward}))
     episode = Episode(env, best_q_values(env))
     for seed in range(30):
         episode.reset(seed)
@@ -230,8 +275,12 @@ def test_half_blocks_by_hand() -> None:
 
 @pytest.mark.parametrize("players", [1, 2])
 @pytest.mark.parametrize("show_q", [False, True])
-def test_the_terminal_fits(players: int, show_q: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_fits(
+    players: int, show_q: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """80 columns and 24 rows, the last of them the cursor's and one for the line that ends an episode."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
     env = make_env(Config(), "rgb_array")
     episode = Episode(env, best_q_values(env), "a name that is far too long " * 5)
     episode.reset(1)
@@ -261,11 +310,29 @@ def test_films(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Image.open(io.BytesIO((tmp_path / "a.gif").read_bytes())) as gif:
         frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(gif)]
     assert [int(frame[0, 0, 0]) for frame in frames] == [0, 60, 120, 180] * 2
-    assert count_frames_and_secs(str(tmp_path / "a.mp4")) == (8, 2.0)
+    # The end stays for four frames; a GIF holds it as one.
+    assert count_frames_and_secs(str(tmp_path / "a.mp4")) == (14, 3.5)
     reader = read_frames(str(tmp_path / "a.mp4"))
     assert next(reader)["size"] == (60, 40)
     seen = [np.frombuffer(frame, np.uint8).mean() for frame in reader]
-    np.testing.assert_allclose(seen, [0, 60, 120, 180] * 2, atol=4)  # it is compressed
+    np.testing.assert_allclose(seen, [0, 60, 120, 180, 180, 180, 180] * 2, atol=4)  # it is compressed
+
+
+def test_a_film_that_cannot_be_written(tmp_path: Path) -> None:
+    film = Film(tmp_path / "gone" / "a.gif", 4, show_q=False)
+    Player([Episode(Stairs("rgb_array"), climb)], film, 4).play(1, 1)
+    with pytest.raises(InputError, match=r"--record .*a.gif cannot be written \(No such file"):
+        film.close()
+
+
+def test_what_is_shown_is_filmed(tmp_path: Path) -> None:
+    screen = Script(["1", "1", "1", ""])
+    both = Recorded(screen, Film(tmp_path / "a.gif", 4, show_q=False))
+    Player([Episode(Stairs("rgb_array"), None, "you")], both, 4, {"1": 1}).play(1, 1)
+    both.close()
+    assert len(screen.shown) == 4
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert len(list(ImageSequence.Iterator(gif))) == 4
 
 
 class Screen:

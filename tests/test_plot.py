@@ -12,6 +12,7 @@ from PIL import Image
 
 import plot
 from config import Config
+from run_log import RunLog
 from startup import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -24,21 +25,29 @@ def test_groups_are_named_by_what_sets_them_apart() -> None:
     assert plot.group_names([one, other]) == ["double=False", "double=True"]
 
 
+def log(episodes: list[float], rewards: list[float]) -> RunLog:
+    """Ten steps for each episode, told at other episodes than the rewards are."""
+    at = {"reward/avg": np.array(episodes, float), "run/steps": np.array([0.0, 8.0, 30.0])}
+    return RunLog(Config(), {"reward/avg": np.array(rewards, float), "run/steps": 10 * at["run/steps"]}, "", at)
+
+
 def test_curves_at_the_same_places(monkeypatch: pytest.MonkeyPatch) -> None:
     # Of the places 0, 5, ..., 20 the first run, from 0 to 10, has three: y = x. The other, from 5 on, has four: y = 7.
     monkeypatch.setattr(plot, "POINTS", 5)
-    first = {"episodes": np.array([0.0, 10.0]), "reward/avg": np.array([0.0, 10.0])}
-    # This curve began a window later than the run did.
-    second = {"episodes": np.array([0.0, 5.0, 20.0]), "reward/avg": np.array([7.0, 7.0])}
+    first = log([0, 10], [0, 10])
+    second = log([5, 20], [7, 7])
     columns = plot.table([("a", first), ("b", second)], "reward/avg", "episodes")
     assert columns["x"] == [0, 5, 10, 5, 10, 15, 20]
     assert columns["y"] == [0, 5, 10, 7, 7, 7, 7]
     assert columns["group"] == ["a"] * 3 + ["b"] * 4
+    # Of the steps, ten for each episode, 0, 50, ..., 200.
+    columns = plot.table([("a", first), ("b", second)], "reward/avg", "steps")
+    assert columns["x"] == [0, 50, 100, 50, 100, 150, 200] and columns["y"] == [0, 5, 10, 7, 7, 7, 7]
 
 
 def test_a_curve_that_is_not_there() -> None:
-    with pytest.raises(InputError, match=r"--tags loss: .* there are reward/avg, run/loss"):
-        plot.table([("a", {"reward/avg": np.ones(1), "run/loss": np.ones(1)})], "loss", "episodes")
+    with pytest.raises(InputError, match=r"--tags loss: .* there are reward/avg, run/steps"):
+        plot.table([("a", log([1], [1]))], "loss", "episodes")
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])

@@ -10,14 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import save_untrained
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.util.tensor_util import make_tensor_proto
 
 from blob_env import BlobRules
 from blob_solver import Games
 from config import Config
 from model_file import load_q_values, make_saved_env, read_saved_agent
 from optimum import PercentOfOptimum, PolicyMap
-from report import board_views, find_model, pictures_as_html, q_table, report
-from run_log import read_run
+from report import board_as_html, board_views, find_model, pictures_as_html, q_table, report
+from run_log import read_images, read_points, read_run
+from startup import InputError
 from train import train
 
 ROOT = Path(__file__).parent.parent
@@ -55,9 +62,8 @@ def test_the_table_has_every_board_once(symmetric: bool) -> None:
             np.testing.assert_array_equal(values, expected)
 
 
-@pytest.mark.parametrize("symmetries", [True, False])
-def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path: Path, symmetries: bool) -> None:
-    config = small_config(symmetries=symmetries)
+def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path: Path) -> None:
+    config = small_config()
     run = train(config, [PercentOfOptimum(config), PolicyMap(config)])
     path = tmp_path / "page.html"
     path.write_text(report(run.log_dir, read_run(run.log_dir), run.best), encoding="utf-8")
@@ -92,17 +98,34 @@ def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path:
     browser.save_screenshot(str(SCREENSHOTS / "report.png"))
 
 
-def compare_with_agent(browser: Any, config: Config, q_values: Callable[[np.ndarray], np.ndarray]) -> int:
+@pytest.mark.parametrize("symmetries", [True, False])
+@pytest.mark.parametrize("size", [2, 3, 6])
+def test_the_board_of_other_agents(browser: Any, tmp_path: Path, size: int, symmetries: bool) -> None:
+    """With the network that the settings pick, and of an agent that errs in every view in another way."""
+    config = Config(env_args={"size": size}, seed=3, symmetries=symmetries)
+    save_untrained(tmp_path / "x.model", config)
+    saved = read_saved_agent(tmp_path / "x.model")
+    env = make_saved_env(tmp_path / "x.model", saved)
+    q_values = load_q_values(tmp_path / "x.model", env, saved)
+    (tmp_path / "page.html").write_text(board_as_html(BlobRules(size=size), q_values, config), encoding="utf-8")
+    browser.get((tmp_path / "page.html").as_uri())
+    compare_with_agent(browser, config, q_values)
+    assert f"of {size**2 - 2} cells" in browser.find_element("id", "agent-note").text
+    assert len(browser.find_elements("css selector", "#values td.greedy")) == 1
+
+
+def compare_with_agent(browser: Any, config: Config, q_values: Callable[[np.ndarray], np.ndarray]) -> None:
     """The page's actions are the agent's on 1,000 random boards, but where two are as good as equal: how many."""
     rules = BlobRules(**config.env_args)
     boards = random_boards(rules.size, 1_000)
     shown = browser.execute_script("return arguments[0].map(board => qValues(...board))", boards.tolist())
+    actions = browser.execute_script("return arguments[0].map(board => greedy(qValues(...board)))", boards.tolist())
     values = q_values(rules.observe(np.stack(np.divmod(boards, rules.size), axis=2)))
     np.testing.assert_allclose(shown, values, atol=CLOSE / 2)
     lower, upper = np.sort(values, axis=1)[:, -2:].T
     is_clear = upper - lower > CLOSE
-    assert (np.argmax(shown, axis=1) == values.argmax(axis=1))[is_clear].all() and is_clear.sum() > 900
-    return int((~is_clear).sum())
+    assert (np.array(actions) == values.argmax(axis=1))[is_clear].all() and is_clear.sum() > 900
+    print(f"size {rules.size}: in {(~is_clear).sum()} of 1,000 boards two actions are as good as equal")
 
 
 def test_other_environments_have_a_page_without_a_board(small_config: MakeConfig, tmp_path: Path) -> None:
@@ -113,14 +136,51 @@ def test_other_environments_have_a_page_without_a_board(small_config: MakeConfig
     assert page.count("<figure>") == 4 and find_model(run.log_dir, config) == run.best
 
 
+def test_a_model_of_another_game(small_config: MakeConfig, tmp_path: Path) -> None:
+    run = train(small_config(episodes=20))
+    save_untrained(tmp_path / "x.model", Config(env_args={"size": 5}))
+    with pytest.raises(InputError, match=r"x.model is of another game than the run"):
+        report(run.log_dir, read_run(run.log_dir), tmp_path / "x.model")
+
+
+def write_event(folder: Path, **fields: Any) -> None:
+    """An event file with one value, of tag a/b, unless told otherwise."""
+    value = Summary.Value(**{"tag": "a/b", **fields})
+    writer = EventFileWriter(str(folder))
+    writer.add_event(Event(step=3, summary=Summary(value=[value])))
+    writer.close()
+
+
+def metadata(plugin: str) -> SummaryMetadata:
+    return SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=plugin))
+
+
+def test_events_of_a_stranger(tmp_path: Path) -> None:
+    """A small file that says that it holds much, texts where numbers should be, images in too few parts."""
+    huge = make_tensor_proto([1.0])
+    huge.tensor_shape.dim[0].size = 4_000_000_000
+    scalars = metadata("scalars")
+    text, empty, image = make_tensor_proto("x"), TensorProto(dtype=1), make_tensor_proto([b"1", b"2"])
+    write_event(tmp_path, tensor=huge, metadata=scalars)
+    write_event(tmp_path, tensor=text, metadata=scalars)
+    write_event(tmp_path, tensor=empty, metadata=scalars)
+    write_event(tmp_path, metadata=scalars)
+    write_event(tmp_path, tensor=image, metadata=metadata("images"))
+    write_event(tmp_path, tag="see/start", tensor=text, metadata=metadata("images"))
+    assert list(read_images(tmp_path)) == []
+    assert [point for point in read_points(tmp_path) if point[2] != 0] == []
+    write_event(tmp_path, tensor=make_tensor_proto(2.5), metadata=scalars)
+    assert ("a/b", 3, 2.5) in list(read_points(tmp_path))
+
+
 def test_nothing_of_a_stranger_is_code(small_config: MakeConfig) -> None:
     run = train(small_config(episodes=20))
     log = read_run(run.log_dir)
     evil = "<script>alert(1)</script>"
     spoilt = log._replace(config=dataclasses.replace(log.config, models_dir=evil), stopped=evil)
     page = report(run.log_dir.with_name(evil.replace("/", "")), spoilt, None)
-    assert "alert(1)</script>" not in page and "&lt;script&gt;alert(1)" in page
-    assert pictures_as_html(run.log_dir).count("<figure>") == 2  # a single evaluation
+    assert "<script>alert" not in page and page.count("&lt;script&gt;alert(1)") == 4  # title, heading, reason, setting
+    assert pictures_as_html(run.log_dir, has_board=True).count("<figure>") == 2  # a single evaluation
 
 
 @pytest.mark.parametrize(

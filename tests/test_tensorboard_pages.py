@@ -14,6 +14,7 @@ import pytest
 
 from config import Config
 from optimum import PercentOfOptimum, PolicyMap
+from summary import STORY
 from train import train
 
 SCREENSHOTS = Path(__file__).parent.parent / "screenshots"  # to be looked at; not in git
@@ -73,7 +74,7 @@ def test_pages(tensorboard: str, browser: Any) -> None:
     """The address that a run prints opens on the seven charts of its story; its pictures and histograms are there."""
     SCREENSHOTS.mkdir(exist_ok=True)
     needed = {
-        "custom_scalars": {"line": 6, "band": 1, "drawn": 7},
+        STORY.partition("#")[2]: {"line": 6, "band": 1, "drawn": 7},
         "images": {"image": 3},  # greedy play from the fixed start and the worst, and the policy map
         "histograms": {"histogram": 3},
     }
