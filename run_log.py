@@ -65,7 +65,7 @@ def read_points(run_dir: Path) -> Iterator[tuple[str, int, float]]:
     stranger's file has instead of a number is left out."""
     from tensorboard.util.tensor_util import make_ndarray
 
-    for step, value in _read_values(run_dir):
+    for step, value in read_values(run_dir):
         is_scalar = value.metadata.plugin_data.plugin_name in ("", "scalars") and value.HasField("tensor")
         if is_scalar and not value.tensor.tensor_shape.dim:  # with any, a small file may say that it is huge
             with contextlib.suppress(ValueError, TypeError, IndexError, KeyError):
@@ -75,12 +75,13 @@ def read_points(run_dir: Path) -> Iterator[tuple[str, int, float]]:
 
 def read_images(run_dir: Path) -> Iterator[tuple[str, int, bytes]]:
     """Every (tag, step, encoded image) in a run's event files, in the order in which they were written."""
-    for step, value in _read_values(run_dir):
+    for step, value in read_values(run_dir):
         if value.metadata.plugin_data.plugin_name == "images" and len(value.tensor.string_val) > 2:
             yield value.tag, step, value.tensor.string_val[2]  # after width and height
 
 
-def _read_values(run_dir: Path) -> Iterator[tuple[int, Any]]:
+def read_values(run_dir: Path) -> Iterator[tuple[int, Any]]:
+    """Every (step, `Summary.Value`) in a run's event files, in the order in which they were written."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     for path in sorted(run_dir.glob("events.out.tfevents.*")):

@@ -39,7 +39,13 @@ def write(name: str, value: float | bytes | np.ndarray) -> None:
     elif isinstance(value, np.ndarray):
         tf.summary.histogram(name, value)
     elif math.isfinite(value):  # the loss is nan before the first update
-        tf.summary.scalar(name, value)
+        tf.summary.scalar(name, uncached(value, np.float32))
+
+
+def uncached(number: float, dtype: type) -> np.ndarray:
+    """A number as TensorFlow should be given it: it keeps every Python number that it has ever seen, and a long run
+    would grow."""
+    return np.asarray(number, dtype)
 
 
 def story(config: Config) -> layout_pb2.Layout:
@@ -99,7 +105,7 @@ class EpisodeTensorBoard(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Write the window's numbers and flush, so that a killed run keeps them."""
         values: dict[str, Any] = dict(logs or {})
-        with self._going_on(), self._writer.as_default(step=int(values.pop("episode"))):
+        with self._going_on(), self._writer.as_default(step=uncached(values.pop("episode"), np.int64)):
             for name, value in values.items():
                 write(tag(name), value)
             self._writer.flush()

@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from checkpoint import Checkpoints, newest_manifest, newest_whole
 from model_file import WEIGHTS
-from run_log import read_points, read_record
+from run_log import read_record, read_values
 from startup import at_least, end_quietly_on_ctrl_c, make_parser
 
 # A run of seconds with what the default run has: priorities, symmetries, a target network that counts episodes, and a
@@ -50,6 +50,7 @@ SETTINGS = [
     "0.2",
 ]
 OF_TIME = ("run/steps_per_second",)  # tags that measure time differ from run to run
+SHOWN = ("scalars", "images", "histograms")  # plugins of TensorBoard
 RESUME = ["--resume", "latest"]
 
 
@@ -131,9 +132,14 @@ def weights_in(path: Path) -> bytes:
         return archive.read(WEIGHTS)
 
 
-def curves(log_dir: Path) -> list[tuple[str, int, float]]:
-    """Every (tag, step, value) in a run's event files, in order, but for those of time."""
-    return [point for point in read_points(log_dir) if point[0] not in OF_TIME]
+def curves(log_dir: Path) -> list[tuple[str, int, bytes]]:
+    """Every (tag, step, content) of numbers, pictures and histograms in a run's event files, in order, but for those of
+    time."""
+    return [
+        (value.tag, step, value.tensor.SerializeToString())
+        for step, value in read_values(log_dir)
+        if value.metadata.plugin_data.plugin_name in SHOWN and value.tag not in OF_TIME
+    ]
 
 
 def differences(found: Any, expected: Any, path: str = "run") -> list[str]:

@@ -278,6 +278,11 @@ FAULTS = [
         ("packed members taken", "    if not plain or sum(", "    if sum("),
     ),
     *_faults(
+        "tensorboard_callback.py",
+        "tests/test_pictures.py::test_memory_does_not_grow_with_the_windows",
+        ("numbers that TensorFlow keeps", "return np.asarray(number, dtype)", "return number"),
+    ),
+    *_faults(
         "episode.py",
         "tests/test_play.py::test_an_episode_by_hand",
         ("an illegal action played", "int(best_actions(values, self._mask)[0])", "int(values[0].argmax())"),
