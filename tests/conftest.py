@@ -34,7 +34,7 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DQNAgen
     return path, *save_untrained(path, Config(env_args={"size": 4}, seed=3))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Headless Chromium, driven by selenium."""
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")

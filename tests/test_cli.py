@@ -184,6 +184,8 @@ def test_exact_needs_a_blob_that_stands_still(tmp_path: Path) -> None:
         "10",
         "--env-args",
         "food_moves=true",
+        "--network",
+        "dense",
     ]
     trained = run(str(ROOT / "train.py"), *arguments, "--size", "4", "--seed", "1", cwd=tmp_path)
     assert trained.returncode == 0 and "percent of optimum" not in trained.stdout, trained.stderr

@@ -79,10 +79,10 @@ def test_an_illegal_action_is_refused() -> None:
 def test_the_agent_learns_the_best_answer(tmp_path: Path) -> None:
     config = Config.from_preset(
         env="examples.kuhn_poker:KuhnPoker",
-        seed=1,
-        steps=16_000,
-        epsilon_steps=8_000,
-        evaluate_every=16_000,
+        seed=2,
+        steps=6_000,
+        epsilon_steps=3_000,
+        evaluate_every=6_000,
         aggregate_every=500,
         models_dir=f"{tmp_path}/models",
         logs_dir=f"{tmp_path}/logs",

@@ -98,8 +98,7 @@ def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path:
     browser.save_screenshot(str(SCREENSHOTS / "report.png"))
 
 
-@pytest.mark.parametrize("symmetries", [True, False])
-@pytest.mark.parametrize("size", [2, 3, 6])
+@pytest.mark.parametrize(("size", "symmetries"), [(2, True), (3, False), (6, True)])
 def test_the_board_of_other_agents(browser: Any, tmp_path: Path, size: int, symmetries: bool) -> None:
     """With the network that the settings pick, and of an agent that errs in every view in another way."""
     config = Config(env_args={"size": size}, seed=3, symmetries=symmetries)

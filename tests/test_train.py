@@ -331,8 +331,8 @@ def test_training_knows_nothing_of_the_optimum(tmp_path: Path) -> None:
     """A run, its evaluations and its choice of the best model included, never imports the solver."""
     code = (
         "import sys; from train import train; from config import Config; "
-        f"run = train(Config(env_args={{'size': 3}}, episodes=60, learn_start=50, batch_size=16, evaluate_every=20, "
-        f"models_dir={str(tmp_path / 'm')!r}, logs_dir={str(tmp_path / 'l')!r})); "
+        f"run = train(Config(env_args={{'size': 3}}, network='dense', episodes=60, learn_start=50, "
+        f"batch_size=16, evaluate_every=20, models_dir={str(tmp_path / 'm')!r}, logs_dir={str(tmp_path / 'l')!r})); "
         "assert run.best and run.agent.updates; "
         "print({'blob_solver', 'optimum'} & set(sys.modules))"
     )
