@@ -185,7 +185,8 @@ def test(kills: int, seed: int, settings: Sequence[str] = SETTINGS) -> bool:
             for _ in range(rounds):
                 now = RESUME if going_on else settings
                 hit = kill_run(folder, now, float(generator.uniform(0, seconds)), bool(generator.random() < 0.3))
-                if hit is None:  # it was faster than the one before
+                if hit is None:  # it was through before the kill
+                    going_on = True
                     break
                 hits.append(hit)
                 done += 1
