@@ -15,10 +15,10 @@ def seconds_in(seconds: dict[str, float], of: type, method: str) -> None:
     """Let a class's method count the time that it takes, under the class's name."""
     plain: Callable[..., Any] = getattr(of, method)
 
-    def timed(self: Any, *arguments: Any) -> Any:
+    def timed(self: Any, *arguments: Any, **named: Any) -> Any:
         began = time.perf_counter()
         try:
-            return plain(self, *arguments)
+            return plain(self, *arguments, **named)
         finally:
             seconds[of.__name__] = seconds.get(of.__name__, 0.0) + time.perf_counter() - began
 
