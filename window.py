@@ -42,7 +42,7 @@ class Window:
     def __init__(self, show_q: bool) -> None:
         self._show_q = show_q
         pygame.display.init()
-        self._surface = pygame.display.set_mode((300, 300))
+        self._surface: pygame.Surface | None = None  # opened at its size, or it would hang over the screen's edge
         pygame.key.set_repeat(*REPEAT)
 
     def show(self, episodes: Sequence[Episode]) -> None:
@@ -51,7 +51,7 @@ class Window:
         times = max(1, LEAST_PIXELS // max(frame.shape))  # Atari's screens are small
         frame = frame.repeat(times, axis=0).repeat(times, axis=1)
         size = frame.shape[1], frame.shape[0]
-        if self._surface.get_size() != size:
+        if self._surface is None or self._surface.get_size() != size:
             self._surface = pygame.display.set_mode(size)
         # pygame's first axis runs to the right, an image's first axis runs down.
         pygame.surfarray.blit_array(self._surface, frame.transpose(1, 0, 2))
