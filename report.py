@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent
 LARGEST_TABLE = 40_000_000  # bytes of Q-values in a page
 CHARTS: Mapping[str, Sequence[str]] = {
-    "reward of training": ("reward/min", "reward/max", "reward/avg"),
-    "reward of greedy play": ("greedy/min", "greedy/max", "greedy/avg"),
+    "reward of training, with random actions": ("reward/min", "reward/max", "reward/avg"),
+    "reward of greedy play, from a sample of starts": ("greedy/min", "greedy/max", "greedy/avg"),
     "percent of the optimum": ("run/percent_of_optimum",),
     "epsilon": ("run/epsilon",),
     "loss": ("run/loss",),
-    "Q-values": ("run/q_mean", "run/q_max"),
+    "Q-values: their mean and maximum": ("run/q_mean", "run/q_max"),
     "steps per second": ("run/steps_per_second",),
 }
 POLICY = "see/policy"
 PICTURES = {
     POLICY: "What it does on every cell, beside the best, after {:,} episodes.",
-    "see/start": "Greedy play from the start that is always filmed, after {:,} episodes.",
-    "see/worst": "Greedy play from the start where it went worst, after {:,} episodes.",
+    "see/start": "A film of greedy play from the start that is always filmed, after {:,} episodes.",
+    "see/worst": "A film of greedy play from the start where it went worst, after {:,} episodes.",
 }
 
 
@@ -185,7 +185,8 @@ def learned_as_html(model: Path | None, config: Config, repeated: Mapping[str, A
     env = make_env(saved.config)
     starts = f"all {judged.n_starts:,}" if judged.exact else f"{judged.n_starts:,} random"
     summary = (
-        f"<p>From {starts} starts the best model earns <b>{judged.mean:.4f}</b> on average; the best there is, is "
+        f"<p>From {starts} starts the best model, saved after {saved.episode:,} episodes, earns "
+        f"<b>{judged.mean:.4f}</b> on average; the best there is, is "
         f"<b>{judged.optimum:.4f}</b>, and random play earns {judged.random:.2f}. It wins "
         f"{judged.won / judged.n_starts:.4%} of its games, in {judged.steps:.2f} steps (at best "
         f"{judged.optimal_steps:.2f}), and plays {judged.optimal:,} starts as well as can be.</p>"
@@ -208,8 +209,10 @@ def report(run_dir: Path, log: RunLog, model: Path | None, repeated: Mapping[str
         InputError: as `learned_as_html`.
     """
     summary, learned = learned_as_html(model, log.config, repeated or {})
-    scores = [f"{tag} {log.curves[tag][-1]:.2f}" for tag in ("greedy/avg", "reward/avg") if tag in log.curves]
-    played = f"{int(log.curves['episodes'][-1]):,} episodes of {log.config.env}; at the end {', '.join(scores)}"
+    played = f"{int(log.curves['episodes'][-1]):,} episodes of {log.config.env}"
+    if "greedy/avg" in log.curves:
+        starts = f"{log.config.evaluate_episodes:,} starts that are always the same"
+        played += f"; in the end greedy play earned {log.curves['greedy/avg'][-1]:.2f} on average, from {starts}"
     settings = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(str(value))}</td></tr>"
         for name, value in dataclasses.asdict(log.config).items()
