@@ -14,18 +14,15 @@ from PIL import Image
 from drawing import picture_of, save_gif
 from episode import Episode
 from model_file import written_whole
-from startup import InputError
+from startup import InputError, check_output
 
 if TYPE_CHECKING:
     from play import Screen
 
-ENDINGS = (".gif", ".mp4")
-
 
 def check_film(path: Path) -> None:
     """Raise InputError unless a film can be written to such a file."""
-    if path.suffix.lower() not in ENDINGS or path.is_dir():
-        raise InputError(f"--record {path} must be a file and end in {' or '.join(ENDINGS)}")
+    check_output("--record", path, (".gif", ".mp4"))
     if path.suffix.lower() == ".mp4":
         try:
             import imageio_ffmpeg  # noqa: F401

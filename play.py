@@ -18,7 +18,6 @@ from model_file import SavedAgent, load_q_values, make_saved_env, read_saved_age
 from startup import (
     InputError,
     at_least,
-    check_writable,
     end_quietly,
     exit_on_bad_input,
     import_tensorflow,
@@ -194,7 +193,6 @@ def check_screen(arguments: argparse.Namespace) -> None:
         from film import check_film
 
         check_film(arguments.record)
-        check_writable("--record", str(arguments.record.parent))
     if arguments.human or arguments.render == "human":
         from window import can_open_window
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from config import Config
 from run_log import RunLog, read_run
-from startup import InputError, check_writable, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
+from startup import InputError, check_output, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
 
 POINTS = 200  # along the axis, at which runs are compared
 NOT_COMPARED = {"seed", "models_dir", "logs_dir", "checkpoint_every"}  # runs that differ in these alone are one group
@@ -87,9 +87,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("curves.png"), help="PNG or SVG (default: %(default)s)")
     arguments = parser.parse_args()
     with exit_on_bad_input():
-        if arguments.out.suffix.lower() not in (".png", ".svg") or arguments.out.is_dir():
-            raise InputError(f"--out {arguments.out} must be a file and end in .png or .svg")
-        check_writable("--out", str(arguments.out.parent))
+        check_output("--out", arguments.out, (".png", ".svg"))
         for run in arguments.runs:
             if not run.is_dir():
                 raise InputError(f"there is no folder {run}")

@@ -11,20 +11,20 @@ import json
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from blob_env import MOVE_NAMES, MOVES, BlobEnv, BlobRules
+from blob_solver import MAX_STEPS, ask, is_solvable
 from config import Config, add_repeated, repeated_settings
+from drawing import SCALE
 from environments import make_env
 from model_file import load_q_values, read_saved_agent, written_whole
 from play import same_game
 from run_log import RunLog, read_images, read_run
-from startup import InputError, check_writable, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
+from startup import InputError, check_output, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
 from symmetry import QValues, Symmetry
-
-if TYPE_CHECKING:
-    from blob_env import BlobRules
 
 TEMPLATES = Path(__file__).parent
 LARGEST_TABLE = 40_000_000  # bytes of Q-values in a page
@@ -110,8 +110,6 @@ def q_table(rules: BlobRules, q_values: QValues, views: Sequence[Symmetry]) -> t
     food, enemy = np.divmod(np.arange(n_cells**2), n_cells)
     turned = [_turn(view, n_cells) for view in views]
     pairs = np.unique(np.min([cells[food] * n_cells + cells[enemy] for cells in turned], axis=0)[food != enemy])
-    from blob_solver import ask
-
     food, enemy = np.divmod(pairs, n_cells)
     table = np.zeros((len(pairs), n_cells, 9), np.float32)
     player = np.arange(n_cells)
@@ -130,9 +128,6 @@ def _turn(view: Symmetry, n_cells: int) -> np.ndarray:
 
 def board_as_html(rules: BlobRules, q_values: QValues, config: Config) -> str:
     """The board on which one places food and enemy; without it where the table would be too large for a page."""
-    from blob_env import MOVE_NAMES, MOVES
-    from blob_solver import MAX_STEPS
-    from drawing import SCALE
     from optimum import example_game
 
     n_cells, views = rules.size**2, board_views(rules, config.symmetries)
@@ -172,8 +167,6 @@ def learned_as_html(model: Path | None, config: Config, repeated: Mapping[str, A
     Raises:
         InputError: the model cannot be read, plays another game, or names code that is not `repeated`.
     """
-    from blob_env import BlobEnv
-    from blob_solver import is_solvable
     from optimum import judge_model
 
     if not (model and is_solvable(config)):
@@ -242,9 +235,7 @@ def parse_arguments() -> argparse.Namespace:
             raise InputError(f"there is no folder {arguments.run}")
         arguments.run = arguments.run.resolve()  # for its name
         arguments.out = arguments.out or arguments.run / "report.html"
-        if arguments.out.suffix.lower() != ".html" or arguments.out.is_dir():
-            raise InputError(f"--out {arguments.out} must be a file and end in .html")
-        check_writable("--out", str(arguments.out.parent))
+        check_output("--out", arguments.out, (".html",))
         try:
             import plotly  # noqa: F401
         except ImportError as error:
@@ -258,8 +249,6 @@ def main() -> None:
     arguments = parse_arguments()
     with exit_on_bad_input():
         import_tensorflow()
-        from blob_solver import is_solvable
-
         log = read_run(arguments.run)
         if "episodes" not in log.curves:
             raise InputError(f"{arguments.run} has no curves yet: let the run end a window of episodes first")

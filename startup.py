@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self, TextIO
@@ -122,6 +122,13 @@ def check_writable(flag: str, folder: str) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(f"{flag} {folder} cannot be written ({error.strerror}): name another folder") from error
+
+
+def check_output(flag: str, path: Path, endings: Sequence[str]) -> None:
+    """Raise InputError unless a file with one of these endings can be written at a path."""
+    if path.suffix.lower() not in endings or path.is_dir():
+        raise InputError(f"{flag} {path} must be a file and end in {' or '.join(endings)}")
+    check_writable(flag, str(path.parent))
 
 
 def import_tensorflow() -> None:
