@@ -103,7 +103,7 @@ def draw_arrow(
     draw.polygon([tuple(point) for point in (tip, tip - back + across, tip - back - across)], fill=ink)
 
 
-def with_q_values(frame: np.ndarray, values: np.ndarray, names: Sequence[str], action: int | None) -> np.ndarray:
+def with_q_values(frame: np.ndarray, values: np.ndarray, names: Sequence[str], action: int) -> np.ndarray:
     """A frame with a panel at its right: a bar for every action's Q-value, that of the action taken in red.
 
     Args:
