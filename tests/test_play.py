@@ -339,28 +339,32 @@ class Screen:
     """An X server of its own, without a screen to look at."""
 
     def __init__(self) -> None:
+        # A number of its own: two servers that look for a free one at the same moment may find the same.
         read, write = os.pipe()
-        self._server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(write), "-screen", "0", "900x700x24"], pass_fds=[write]
-        )
-        self.env = {**os.environ, "DISPLAY": f":{os.read(read, 16).decode().strip()}"}
+        display = f":{1_000 + os.getpid() % 50_000}"
+        command = ["Xvfb", display, "-displayfd", str(write), "-screen", "0", "900x700x24"]
+        self._server = subprocess.Popen(command, pass_fds=[write])
+        os.read(read, 16)  # it is ready
+        self.env = {**os.environ, "DISPLAY": display}
 
     def ask(self, *arguments: str) -> str:
         """What xdotool says."""
         return subprocess.run(["xdotool", *arguments], env=self.env, capture_output=True, text=True).stdout.strip()
 
     def title(self) -> str:
-        windows = self.ask("search", "--class", "").split()  # the root's first
-        return self.ask("getwindowname", windows[-1]) if windows else ""
+        """Of the game's window, the one that has a name."""
+        names = [self.ask("getwindowname", window) for window in self.ask("search", "--class", "").split()]
+        return max(names, key=len, default="")
 
     def press(self, key: str, title: str) -> None:
         """Press a key, and wait for the window to be called so."""
         self.ask("key", key)
         self.wait_for(title)
 
-    def wait_for(self, title: str) -> None:
+    def wait_for(self, title: str, process: subprocess.Popen[str] | None = None) -> None:
         until = time.monotonic() + 60
         while not re.fullmatch(title, seen := self.title()):
+            assert not process or process.poll() is None, process.communicate()
             assert time.monotonic() < until, f"the window is called {seen!r}, not {title!r}"
             time.sleep(0.05)
 
@@ -386,7 +390,7 @@ def playing(screen: Screen, path: Path, *flags: str) -> Iterator[subprocess.Pope
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=screen.env, stdout=pipe, stderr=pipe, text=True) as process:
         try:
-            screen.wait_for(".*return 0, 0 steps")
+            screen.wait_for(".*return 0, 0 steps", process)
             yield process
         finally:
             process.kill()
