@@ -14,7 +14,7 @@ import psutil
 import tensorflow as tf
 
 from config import Config
-from masks import best_actions
+from masks import epsilon_greedy
 from networks import batch_signature, build_q_network, compile_q_values, suits_xla
 from observations import Observations, example_observation
 from prioritized_replay import PrioritizedReplayMemory
@@ -104,18 +104,13 @@ class DQNAgent:
 
     @property
     def epsilon(self) -> float:
-        """The chance of a random action now, as `epsilon_schedule` says."""
-        config = self.config
-        if config.epsilon_schedule == "episodes":
-            return max(config.epsilon_min, config.epsilon_decay**self.episodes)
-        return max(config.epsilon_min, 1 - (1 - config.epsilon_min) * self.steps / config.epsilon_steps)
+        """The chance of a random action now."""
+        return self.config.epsilon(self.episodes, self.steps)
 
     @property
     def progress(self) -> float:
-        """The share of the run that is done, 0 to 1: of its episodes or its steps, whichever will end it."""
-        config = self.config
-        steps = self.steps / config.steps if config.steps else 0.0
-        return min(1.0, max(self.episodes / config.episodes, steps))
+        """The share of the run that is done, 0 to 1."""
+        return self.config.progress(self.episodes, self.steps)
 
     def act(self, observations: Observations, epsilon: float, masks: np.ndarray | None = None) -> np.ndarray:
         """Pick a legal action for each observation: a random one with chance epsilon, else the one valued highest.
@@ -128,14 +123,9 @@ class DQNAgent:
         Returns:
             int64 (batch,), elements of the action space.
         """
-        batch = len(optree.tree_leaves(observations)[0])
         if masks is None:
-            masks = np.ones((batch, self.n_actions), bool)
-        actions = best_actions(self._generator.random(masks.shape), masks)
-        greedy = self._generator.random(batch) >= epsilon
-        if greedy.any():
-            values = self.q_values(optree.tree_map(lambda array: array[greedy], observations))
-            actions[greedy] = best_actions(values, masks[greedy])
+            masks = np.ones((len(optree.tree_leaves(observations)[0]), self.n_actions), bool)
+        actions = epsilon_greedy(self.q_values, observations, masks, epsilon, self._generator)
         return actions + self._first_action
 
     def remember(
@@ -231,15 +221,27 @@ class DQNAgent:
         return tf.stack([loss, tf.reduce_mean(best), tf.reduce_max(best)]), targets - taken
 
     def _bootstrap(self, next_observations: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-        """float32 (batch,): the target network's value of the next observations, of the legal actions there.
+        """float32 (batch,): the target network's value of the next observations, of the legal actions there; without a
+        target network the online one's.
 
         Plain: max_a Q_target(s, a) (Mnih et al. 2015). Double: Q_target(s, argmax_a Q_online(s, a)) (van Hasselt et al.
         2016, eq. 4), which overestimates less.
         """
-        values = self.target(next_observations)
+        bootstrapping = self.online if self.config.target_update == "none" else self.target
+        values = bootstrapping(next_observations)
         choosing = self.online(next_observations) if self.config.double else values
         actions = tf.argmax(tf.where(masks, choosing, choosing.dtype.min), axis=1)
         return tf.gather(values, actions, batch_dims=1)
+
+    def recall(self, count: int, generator: np.random.Generator) -> tuple[Observations, np.ndarray]:
+        """Observations (count, ...) and the actions taken there, int (count,) counted from 0, for somebody to look at:
+        drawn evenly, also from a memory that draws by priority to learn."""
+        batch = ReplayMemory.sample(self.memory, count, 1, 1.0, generator)
+        return batch.observations, batch.actions
+
+    def cut(self, lane: int) -> None:
+        """Let what a lane remembers end here: it starts anew."""
+        self.memory.cut(lane)
 
     def copy_to_target(self, share: float = 1.0) -> None:
         """Move the target network's weights towards the online network's by `share`: 1 copies them."""

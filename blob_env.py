@@ -142,20 +142,22 @@ class BlobRules:
 
     def symmetries(self) -> list[Symmetry]:
         """The eight of the square: playing a mirrored or turned board with the moves turned alike changes nothing."""
-        return [
-            Symmetry(functools.partial(self._turn, turn=turn), _turned_moves(turn))
-            for turn in itertools.product((False, True), repeat=3)
-        ]
+        turns = itertools.product((False, True), repeat=3)
+        if self.observation == "cells":  # looked up: a table sees every step in all views
+            return [Symmetry(self._turned_cells(turn).__getitem__, _turned_moves(turn)) for turn in turns]
+        return [Symmetry(functools.partial(self._turn, turn=turn), _turned_moves(turn)) for turn in turns]
 
     def _turn(self, observations: np.ndarray, turn: Turn) -> np.ndarray:
         transpose, flip_x, flip_y = turn
         if self.observation == "image":
             images = observations.transpose(0, 2, 1, 3) if transpose else observations
             return images[:, :: -1 if flip_x else 1, :: -1 if flip_y else 1]
-        if self.observation == "offsets":
-            return _turned(observations.reshape(-1, 2, 2), turn).reshape(-1, 4)
+        return _turned(observations.reshape(-1, 2, 2), turn).reshape(-1, 4)
+
+    def _turned_cells(self, turn: Turn) -> np.ndarray:
+        """int64 (cells,): which cell each becomes."""
         # Turned about the board's middle, in half cells so that the numbers stay whole.
-        doubled = 2 * np.stack(np.divmod(observations, self.size), axis=2) - (self.size - 1)
+        doubled = 2 * np.stack(np.divmod(np.arange(self.size**2), self.size), axis=1) - (self.size - 1)
         return (_turned(doubled, turn) + self.size - 1) // 2 @ np.array([self.size, 1])
 
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Self
 from presets import PRESETS, preset_of
 from startup import InputError, exit_on_bad_input, make_parser
 
+NETWORKS = ("auto", "dense", "per-action", "tutorial")
+METHODS = ("dqn", "q-learning", "sarsa", "expected-sarsa", "sarsa-lambda", "q-lambda")  # see q_table.py
 LONGEST_ENV_ARGS = 10_000  # a map drawn in letters is fine, one that fills the memory is not
 
 
@@ -43,7 +45,7 @@ class Config:
     seed: int | None = _setting(
         None, "seed of every random draw; without one a seed is drawn and recorded", at_least=0, at_most=2**32 - 1
     )
-    lanes: int = _setting(32, "environments stepped side by side", at_least=1, at_most=1_024)
+    lanes: int = _setting(32, "environments stepped side by side", at_least=1, at_most=16_384)
     models_dir: str = _setting("models", "folder for .model files")
     logs_dir: str = _setting("logs", "folder for TensorBoard's event files, one folder a run")
     aggregate_every: int = _setting(
@@ -60,6 +62,15 @@ class Config:
     )
     evaluate_episodes: int = _setting(2_000, "seeded starts in every greedy evaluation", at_least=1, at_most=1_000_000)
 
+    method: str = _setting(
+        "dqn",
+        "dqn learns with a network; the others with a table, for which settings of networks, replay and targets do not "
+        "matter",
+        choices=METHODS,
+    )
+    trace_decay: float = _setting(
+        0.9, "lambda of sarsa-lambda and q-lambda: what is left of an eligibility a step later", at_least=0, at_most=1
+    )
     max_episode_steps: int | None = _setting(
         None, "steps after which an episode is truncated, instead of the environment's own limit", at_least=1
     )
@@ -69,9 +80,9 @@ class Config:
 
     network: str = _setting(
         "auto",
-        "auto picks by the observation; dense sees small images without attention; tutorial is the 2 x 256 filters of "
-        "the Blob tutorial; FILE.py:FUNCTION is your own, a function from (observation_space, n_actions) to a "
-        "keras.Model",
+        "auto picks by the observation; dense sees small images without attention; per-action is a network like auto's "
+        "for every action; tutorial is the 2 x 256 filters of the Blob tutorial; FILE.py:FUNCTION is your own, a "
+        "function from (observation_space, n_actions) to a keras.Model",
     )
     learning_rate: float = _setting(3e-3, "Adam's step size", above=0)
     learning_rate_schedule: str = _setting(
@@ -102,8 +113,8 @@ class Config:
     learn_every: int = _setting(16, "environment steps for each update", at_least=1)
     target_update: str = _setting(
         "episodes",
-        "what the target network's copying counts; soft blends at every update",
-        choices=("episodes", "updates", "soft"),
+        "what the target network's copying counts; soft blends at every update, none does without a target network",
+        choices=("episodes", "updates", "soft", "none"),
     )
     target_every: int = _setting(100, "episodes or updates between copies to the target network", at_least=1)
     target_rate: float = _setting(0.005, "share of the online network blended in by a soft update", above=0, at_most=1)
@@ -121,12 +132,16 @@ class Config:
             _check(_flag(setting.name), getattr(self, setting.name), str(setting.type), setting.metadata)
         if self.preset not in PRESETS:
             raise InputError(f"--preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
-        if self.network not in ("auto", "dense", "tutorial") and not re.fullmatch(r".+\.py:\w+", self.network):
-            raise InputError(f"--network must be auto, dense, tutorial or FILE.py:FUNCTION, got {self.network!r}")
+        if self.network not in NETWORKS and not re.fullmatch(r".+\.py:\w+", self.network):
+            raise InputError(f"--network must be {', '.join(NETWORKS)} or FILE.py:FUNCTION, got {self.network!r}")
         if len(str(self.env_args)) > LONGEST_ENV_ARGS:
             raise InputError(
                 f"--env-args takes {LONGEST_ENV_ARGS:,} characters at most, got {len(str(self.env_args)):,}"
             )
+        if self.method != "dqn":
+            if self.init_from:
+                raise InputError(f"--init-from gives a network its weights, --method {self.method} has none")
+            return
         if self.memory_size < self.lanes:
             raise InputError(f"--memory-size {self.memory_size} cannot hold one step of --lanes {self.lanes}: raise it")
         if self.learn_start > self.memory_size // self.lanes * self.lanes:
@@ -146,10 +161,21 @@ class Config:
         Raises:
             InputError: as the constructor.
         """
-        preset = settings.setdefault("preset", preset_of(settings.get("env", cls.env)))
+        suitable = preset_of(settings.get("env", cls.env), settings.get("method", cls.method))
+        preset = settings.setdefault("preset", suitable)
         given = PRESETS.get(preset, {})
         env_args = {**given.get("env_args", {}), **settings.get("env_args", {})}
         return cls(**{**given, **settings, "env_args": env_args})
+
+    def epsilon(self, episodes: int, steps: int) -> float:
+        """The chance of a random action after so many episodes and environment steps, as `epsilon_schedule` says."""
+        if self.epsilon_schedule == "episodes":
+            return max(self.epsilon_min, self.epsilon_decay**episodes)
+        return max(self.epsilon_min, 1 - (1 - self.epsilon_min) * steps / self.epsilon_steps)
+
+    def progress(self, episodes: int, steps: int) -> float:
+        """The share of the run that is done, 0 to 1: of its episodes or its steps, whichever will end it."""
+        return min(1.0, max(episodes / self.episodes, steps / self.steps if self.steps else 0.0))
 
     def hparams(self) -> dict[str, bool | int | float | str]:
         """The settings as TensorBoard's HParams takes them: anything but numbers and booleans as text."""

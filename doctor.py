@@ -35,7 +35,7 @@ def never_learned(config: Config, curves: Curves) -> str | None:
 def small_memory(config: Config, curves: Curves) -> str | None:
     """A memory of a few episodes: what is learned of one is forgotten in the next."""
     lengths = curves.get("run/episode_length", NONE)
-    if not len(lengths):
+    if not len(lengths) or config.method != "dqn":
         return None
     episodes = config.memory_size / np.mean(lengths)
     if episodes >= 20:
@@ -49,7 +49,8 @@ def small_memory(config: Config, curves: Curves) -> str | None:
 def still_exploring(config: Config, curves: Curves) -> str | None:
     """An epsilon that never fell."""
     epsilon = curves.get("run/epsilon", NONE)
-    if not len(epsilon) or epsilon[-1] <= 0.8:
+    # Q-learning over a table may learn the best play from random play; whether it did, others ask.
+    if not len(epsilon) or epsilon[-1] <= 0.8 or config.method in ("q-learning", "q-lambda"):
         return None
     how = "--epsilon-decay" if config.epsilon_schedule == "episodes" else "--epsilon-steps"
     return (

@@ -191,6 +191,9 @@ def final_observations(next_observations: Any, infos: dict[str, Any]) -> Any:
     if "final_obs" not in infos:
         return next_observations
     observations = optree.tree_map(np.copy, next_observations)
+    if isinstance(observations, np.ndarray):
+        observations[infos["_final_obs"]] = list(infos["final_obs"][infos["_final_obs"]])
+        return observations
     for lane in np.flatnonzero(infos["_final_obs"]).tolist():
 
         def put(arrays: np.ndarray, final: np.ndarray, lane: int = lane) -> None:
@@ -222,7 +225,7 @@ def check_env(config: Config) -> None:
     except Exception as error:  # somebody else's code may raise anything
         raise InputError(f"--env {config.env} fails: {type(error).__name__}: {error}") from error
     limit = time_limit(env)
-    if config.episodes * limit < config.learn_start:
+    if config.method == "dqn" and config.episodes * limit < config.learn_start:
         raise InputError(
             f"--learn-start {config.learn_start} is more than the {config.episodes * limit} steps that --episodes "
             f"{config.episodes} can take, so it would never learn: lower it or play more episodes"

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import optree
+
+from observations import Observations
+from symmetry import QValues
 
 KEY = "action_mask"
 
@@ -28,6 +32,29 @@ def final_action_masks(infos: dict[str, Any], shape: tuple[int, int]) -> np.ndar
         ended = infos["_final_info"]
         masks[ended] = action_masks(infos["final_info"], shape)[ended]
     return masks
+
+
+def epsilon_greedy(
+    q_values: QValues, observations: Observations, masks: np.ndarray, epsilon: float, generator: np.random.Generator
+) -> np.ndarray:
+    """Pick a legal action for each observation: a random one with chance epsilon, else the one valued highest.
+
+    Args:
+        q_values: from observations (batch, ...) to (batch, n_actions).
+        observations: (batch, ...).
+        masks: bool (batch, n_actions).
+        epsilon: in [0, 1].
+        generator: of the random draws.
+
+    Returns:
+        int64 (batch,), counted from 0.
+    """
+    actions = best_actions(generator.random(masks.shape), masks)
+    greedy = generator.random(len(masks)) >= epsilon
+    if greedy.any():
+        values = q_values(optree.tree_map(lambda array: array[greedy], observations))
+        actions[greedy] = best_actions(values, masks[greedy])
+    return actions
 
 
 def best_actions(q_values: np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""`.model` files: a Keras archive with two members more, read so that no stranger's file can do harm.
+"""`.model` files: a Keras archive with two members more, and `.npz` files of tables, read so that no stranger's file
+can do harm.
 
 `agent.json` says how and where the model plays, `weights.safetensors` holds the weights once more, in a format that is
 safe to read; Keras's own members are for other programs. Nothing is compressed, so no file is larger than it looks, and
@@ -32,6 +33,7 @@ from safetensors import SafetensorError
 
 from config import Config
 from environments import foreign_parts, make_env, published_symmetries
+from observations import rows_of, table_shape
 from startup import InputError, one_line
 from symmetry import QValues, mean_over_views
 
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
 MEMBER = "agent.json"
 WEIGHTS = "weights.safetensors"
 KERAS_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+TABLE = "table.npy"
 LARGEST_JSON = 1_000_000  # bytes
+PIECE = 2**24  # bytes
 DIGEST_SIZE = 64  # hexadecimal digits of SHA-256
 
 
@@ -76,15 +80,40 @@ def save_model(path: Path, model: keras.Model, saved: SavedAgent) -> None:
         weights = {f"{i:04}": weight.numpy() for i, weight in enumerate(model.weights)}
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(WEIGHTS, safetensors.numpy.save(weights))
-            archive.writestr(MEMBER, json.dumps(asdict(saved), indent=1))
-            archive.comment = bytes(DIGEST_SIZE)
+            _finish(archive, saved)
         seal(temporary)
+
+
+def save_table(path: Path, table: np.ndarray, saved: SavedAgent) -> None:
+    """Write a table of Q-values (states, n_actions) as an `.npz` file, in which `numpy.load` finds it as "table";
+    otherwise as `save_model`."""
+    with written_whole(path, ".npz") as temporary:
+        np.savez(temporary, table=table)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            _finish(archive, saved)
+        seal(temporary)
+
+
+def suffix(config: Config) -> str:
+    """The ending of the files in which agents with these settings are saved."""
+    return ".model" if config.method == "dqn" else ".npz"
+
+
+def _finish(archive: zipfile.ZipFile, saved: SavedAgent) -> None:
+    """Add what stands beside the network or table, and room for the digest."""
+    archive.writestr(MEMBER, json.dumps(asdict(saved), indent=1))
+    archive.comment = bytes(DIGEST_SIZE)
 
 
 def seal(path: Path) -> None:
     """Write the digest of an archive into its comment, which must be `DIGEST_SIZE` long already."""
-    content = path.read_bytes()[:-DIGEST_SIZE]
-    path.write_bytes(content + hashlib.sha256(content).hexdigest().encode())
+    digest, left = hashlib.sha256(), path.stat().st_size - DIGEST_SIZE
+    with path.open("rb+") as file:  # in pieces: a table may fill half of the memory
+        while left:
+            digest.update(piece := file.read(min(left, PIECE)))
+            left -= len(piece)
+        file.seek(-DIGEST_SIZE, os.SEEK_END)
+        file.write(digest.hexdigest().encode())
 
 
 @contextlib.contextmanager
@@ -168,8 +197,9 @@ def _check_members(path: Path, archive: zipfile.ZipFile, size: int) -> None:
     as large as they say."""
     members = archive.infolist()
     names = [member.filename for member in members]
-    if set(names) != {MEMBER, WEIGHTS, *KERAS_MEMBERS} or len(set(names)) < len(names):
-        missing, others = {MEMBER, WEIGHTS, *KERAS_MEMBERS} - set(names), set(names) - KERAS_MEMBERS - {MEMBER, WEIGHTS}
+    needed = {MEMBER, TABLE} if TABLE in names else {MEMBER, WEIGHTS, *KERAS_MEMBERS}
+    if set(names) != needed or len(set(names)) < len(names):
+        missing, others = needed - set(names), set(names) - needed
         wrong = [f"it has no {name}" for name in sorted(missing)] + [f"it has {name!r}" for name in sorted(others)]
         raise InputError(f"{path} is not a .model file of this version ({wrong[0] if wrong else 'names twice'})")
     plain = all(
@@ -272,16 +302,41 @@ def _read_weights(path: Path, model: keras.Model) -> list[np.ndarray]:
 
 
 def load_q_values(path: Path, env: gym.Env, saved: SavedAgent) -> QValues:
-    """The Q-values by which the saved agent acts, compiled: see `DQNAgent.q_values`.
+    """The Q-values by which the saved agent acts: see `DQNAgent.q_values`.
 
     Raises:
-        InputError: as `load_network`.
+        InputError: as `load_one_view`.
     """
-    from networks import compile_q_values
-
     symmetries = published_symmetries(env) if saved.config.symmetries else ()
-    q_values = compile_q_values(load_network(path, env, saved.config), env.observation_space)
-    return mean_over_views(q_values, symmetries)
+    return mean_over_views(load_one_view(path, env, saved.config), symmetries)
+
+
+def load_one_view(path: Path, env: gym.Env, config: Config) -> QValues:
+    """What the saved network, compiled, or table says of observations as they are, not in the mean over all views.
+
+    Raises:
+        InputError: weights or table cannot be read, or are of another network or table.
+    """
+    if config.method == "dqn":
+        from networks import compile_q_values
+
+        return compile_q_values(load_network(path, env, config), env.observation_space)
+    space: Any = env.observation_space
+    table = _read_table(path, table_shape(space, env.action_space))
+    return lambda observations: table[rows_of(observations, space)]
+
+
+def _read_table(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """The table in the file, float64 of this shape."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(TABLE) as file:
+            np.lib.format.read_magic(file)
+            found = np.lib.format.read_array_header_1_0(file)  # before room is made for what it says
+            if found != (shape, False, np.dtype(float)):
+                raise InputError(f"{path} holds no table for this environment: it is {found}, not float64 {shape}")
+            return np.frombuffer(file.read(), float).reshape(shape)
+    except (zipfile.BadZipFile, OSError, ValueError, KeyError, SyntaxError, EOFError) as error:
+        raise InputError(f"{path} holds no table that can be read ({error})") from error
 
 
 def versions() -> dict[str, str]:

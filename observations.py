@@ -1,4 +1,4 @@
-"""What observations look like as arrays: in the replay memory and at the network's input."""
+"""What observations look like as arrays: in the replay memory, at the network's input, and as rows of a table."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import psutil
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 from startup import InputError
@@ -41,3 +42,44 @@ def example_observation(space: gym.Space) -> Observations:
     if whole and isinstance(space, Box):  # wider ones would wrap around
         whole = space.low.min() >= np.iinfo(np.int32).min and space.high.max() <= np.iinfo(np.int32).max
     return np.zeros(shape, np.int32 if whole else np.float32)
+
+
+def table_shape(observation_space: gym.Space, action_space: gym.Space) -> tuple[int, int]:
+    """States and actions: the rows and columns of the table.
+
+    Raises:
+        InputError: states cannot be counted, or the table does not fit in the machine's memory.
+    """
+    if not isinstance(observation_space, Discrete | MultiDiscrete) or len(observation_space.shape or ()) > 1:
+        raise InputError(
+            f"a table needs Discrete or MultiDiscrete observations, these are {observation_space}: "
+            "leave --method out, or for Blob, set --env-args observation=cells or observation=offsets"
+        )
+    states = 1
+    for count in np.atleast_1d(_sizes_and_starts(observation_space)[0]).tolist():
+        states *= count  # in Python's whole numbers, which do not overflow
+    actions = int(action_space.n)  # type: ignore[attr-defined]
+    needed, free = states * actions * 8, psutil.virtual_memory().available
+    if needed > free:
+        raise InputError(
+            f"a table of {states:,} states and {actions} actions takes {needed / 1e9:,.1f} GB, this machine has "
+            f"{free / 1e9:,.1f} GB free: leave --method out for a network, which makes do with far less"
+        )
+    return states, actions
+
+
+def _sizes_and_starts(space: Discrete | MultiDiscrete) -> tuple[Any, Any]:
+    """How many values every number of an observation takes, and the lowest of them."""
+    return (space.n, space.start) if isinstance(space, Discrete) else (space.nvec, space.start)
+
+
+def rows_of(observations: np.ndarray, space: Discrete | MultiDiscrete) -> np.ndarray:
+    """The table's rows, int64 (batch,), for observations (batch,) or (batch, numbers), whose last number counts
+    fastest."""
+    sizes, starts = _sizes_and_starts(space)
+    if isinstance(space, Discrete):
+        return np.asarray(observations, np.int64) - starts
+    rows = np.zeros(len(observations), np.int64)
+    for column, (size, start) in enumerate(zip(sizes.tolist(), starts.tolist(), strict=True)):
+        rows = rows * size + (observations[:, column] - start)
+    return rows

@@ -15,11 +15,10 @@ from blob_solver import Games, Judgement, cells_of, is_solvable, judge, percent_
 from config import Config
 from drawing import policy_map
 from evaluate import EVALUATION_SEED, make_evaluation_envs
-from model_file import load_network, make_saved_env, read_saved_agent
-from networks import compile_q_values
+from model_file import load_one_view, make_saved_env, read_saved_agent
 from observations import Observations
 from startup import InputError
-from symmetry import QValues, mean_over_views
+from symmetry import QValues
 
 HAIR = 1e-6  # of reward, for a step
 MOST_DRAWN = 50  # cells along a board whose policy is drawn
@@ -65,21 +64,19 @@ class PolicyMap(keras.callbacks.Callback):
         self._config = config
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Get at the agent's Q-values, and solve the game that is drawn."""
+        """Solve the game that is drawn."""
         self._rules = BlobRules(**self._config.env_args)
         if self._rules.size > MOST_DRAWN:
             return
         self._food, self._enemy = example_game(self._rules.size)
         game = Games(self._rules, np.array([self._food]), np.array([self._enemy]))
         self._returns = game.optimal_q_values(1.0)[:, :, 0]
-        symmetries = self._rules.symmetries() if self._config.symmetries else ()
-        network = compile_q_values(self.model, self._rules.observation_space())
-        self._q_values = mean_over_views(network, symmetries)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add the picture."""
         if logs is not None and np.isfinite(logs["evaluation"]) and self._rules.size <= MOST_DRAWN:
-            logs["see_policy"] = policy_map(self._rules, self._q_values, self._food, self._enemy, self._returns)
+            q_values = self.params["q_values"]
+            logs["see_policy"] = policy_map(self._rules, q_values, self._food, self._enemy, self._returns)
 
 
 def best_q_values(env: gym.Env) -> QValues:
@@ -121,6 +118,6 @@ def judge_model(path: Path, repeated: Mapping[str, Any] | None = None) -> Judgem
     env = make_saved_env(path, saved)
     blob = env.unwrapped
     assert isinstance(blob, BlobEnv)
-    q_values = compile_q_values(load_network(path, env, saved.config), env.observation_space)
+    q_values = load_one_view(path, env, saved.config)
     env.close()
     return judge(blob.rules, q_values, saved.config.discount, saved.config.reward_clip, saved.config.symmetries)

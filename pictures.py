@@ -12,7 +12,6 @@ from drawing import gif_of, shrunk
 from environments import make_env
 from episode import Episode
 from evaluate import EVALUATION_SEED
-from replay_memory import ReplayMemory
 from run import Run
 from startup import InputError, one_line, say
 from symmetry import QValues
@@ -45,12 +44,11 @@ class Pictures(keras.callbacks.Callback):
             return
         agent, evaluation = self._run.agent, self._run.evaluation
         generator = np.random.default_rng(evaluation.count)
-        # Drawn evenly, also from a memory that draws by priority to learn.
-        batch = ReplayMemory.sample(agent.memory, SAMPLE, 1, 1.0, generator)
-        logs["see_actions"] = batch.actions.astype(float)
-        logs["see_q_values"] = agent.q_values(batch.observations).ravel()
+        observations, actions = agent.recall(SAMPLE, generator)
+        logs["see_actions"] = actions.astype(float)
+        logs["see_q_values"] = agent.q_values(observations).ravel()
         if len(agent.td_errors):
-            logs["see_td_errors"] = agent.td_errors.numpy()
+            logs["see_td_errors"] = np.asarray(agent.td_errors)
         if self._env and evaluation.count & (evaluation.count - 1) == 0:
             try:
                 logs["see_start"] = film(self._env, agent.q_values, EVALUATION_SEED)

@@ -141,12 +141,54 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epsilon_steps": 15_000,
     },
 }
+# Of the tables in q_table.py, which `--method` picks.
+_TABLE = {
+    "method": "q-learning",
+    "steps": 200_000,
+    "episodes": 10**9,
+    "lanes": 8,
+    "aggregate_every": 50,
+    "evaluate_every": 10_000,
+    "evaluate_episodes": 100,
+    "learning_rate": 0.5,
+    "discount": 0.99,
+    "reward_clip": 0.0,
+    "epsilon_schedule": "steps",
+    "epsilon_steps": 150_000,
+    "epsilon_min": 0.0,
+}
+PRESETS["table"] = _TABLE
+# The game has no chance in it, so an error may be put right at once; and whatever rule learns from the best next action
+# can learn from random play, which sees the most.
+PRESETS["blob-table"] = {
+    **_TABLE,
+    "env_args": {"observation": "cells"},
+    "steps": 40_000_000,
+    "lanes": 4_096,
+    "aggregate_every": 10_000,
+    "evaluate_every": 4_000_000,
+    "evaluate_episodes": 2_000,
+    "learning_rate": 1.0,
+    "learning_rate_schedule": "constant",
+    "discount": 0.9,
+    "epsilon_min": 1.0,
+}
+# The others learn what the play is worth that they see, which so must become greedy.
+PRESETS["blob-table-on-policy"] = {
+    **PRESETS["blob-table"],
+    "learning_rate_schedule": "linear",
+    "epsilon_steps": 40_000_000,
+    "epsilon_min": 0.0,
+}
 _BY_PREFIX = {"Blob-v0": "default", "ALE/": "atari", "Vizdoom": "doom"}
 
 
-def preset_of(env: str) -> str:
-    """The name of the preset that suits an environment, given as in `Config.env`."""
+def preset_of(env: str, method: str = "dqn") -> str:
+    """The name of the preset that suits an environment and a method, given as in `Config`."""
     env_id = env.rpartition(":")[2]
+    if method != "dqn":
+        blob = "blob-table-on-policy" if "sarsa" in method else "blob-table"
+        return blob if env_id == "Blob-v0" else "table"
     if env_id in PRESETS:
         return env_id
     return next((preset for prefix, preset in _BY_PREFIX.items() if env_id.startswith(prefix)), "generic")

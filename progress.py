@@ -58,7 +58,8 @@ class Progress:
 
     def _left(self) -> str:
         told = self._bar.format_dict
-        return tqdm.format_interval((told["total"] - told["n"]) / told["rate"]) if told["rate"] else "?"
+        left = max(0, told["total"] - told["n"])  # the last step of all lanes may be one too many
+        return tqdm.format_interval(left / told["rate"]) if told["rate"] else "?"
 
     def close(self) -> None:
         """End the line."""

@@ -20,7 +20,7 @@ from blob_solver import MAX_STEPS, ask, is_solvable
 from config import Config, add_repeated, repeated_settings
 from drawing import SCALE
 from environments import make_env
-from model_file import load_q_values, read_saved_agent, written_whole
+from model_file import load_q_values, read_saved_agent, suffix, written_whole
 from play import same_game
 from run_log import RunLog, read_images, read_run
 from startup import InputError, check_output, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
@@ -157,7 +157,7 @@ def board_as_html(rules: BlobRules, q_values: QValues, config: Config) -> str:
 
 def find_model(run_dir: Path, config: Config) -> Path | None:
     """The run's best model, if it lies where the run put it."""
-    found = list(Path(config.models_dir).glob(f"{glob.escape(run_dir.name)}__best__*.model"))
+    found = list(Path(config.models_dir).glob(f"{glob.escape(run_dir.name)}__best__*{suffix(config)}"))
     return found[0] if found else None
 
 

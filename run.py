@@ -17,16 +17,17 @@ import numpy as np
 import optree
 from gymnasium.vector import VectorEnv
 
-from agent import DQNAgent, UpdateStats
+from agent import UpdateStats
 from callback_state import get_callbacks_state, prepare_callbacks, set_callbacks_state
 from checkpoint import Checkpoints, checkpoint_numbers, newest_whole, refused_if_misfit
 from env_state import get_lanes_state, set_lanes_state
 from evaluate import BrokenOffError
 from greedy_evaluation import GreedyEvaluation
 from masks import action_masks
-from model_file import SavedAgent, save_model, versions
+from model_file import SavedAgent, save_model, save_table, suffix, versions
 from observations import Observations
 from progress import Progress
+from q_table import Agent, QTableAgent
 from replay_memory import check_like
 from run_folder import claim_folder, lock_run, record_start, write_record
 from run_log import read_record
@@ -63,7 +64,7 @@ class Run:
         InputError: the run to go on with is in use, or has no whole checkpoint.
     """
 
-    def __init__(self, agent: DQNAgent, envs: VectorEnv, resume: Path | None = None, quiet: bool = False) -> None:
+    def __init__(self, agent: Agent, envs: VectorEnv, resume: Path | None = None, quiet: bool = False) -> None:
         self.agent, self.config, self.envs, self._quiet = agent, agent.config, envs, quiet
         self.log_dir = resume or claim_folder(self.config)
         self.name = self.log_dir.name
@@ -115,7 +116,9 @@ class Run:
                 anew = prepare_callbacks(callbacks, self._resumed[1]["callbacks"])
             for name in anew:
                 say(f"warning: the callback {name} starts anew, its state is not kept")
-        self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self.agent.online)
+        self._callbacks = keras.callbacks.CallbackList(
+            list(callbacks), model=self.agent.online, q_values=self.agent.q_values
+        )
         self.agent.online.stop_training = False
         self._callbacks.on_train_begin()
         # Not the run's seed itself: lane i is seeded with seed + i, so neighbouring runs would share lanes.
@@ -236,7 +239,7 @@ class Run:
         self.agent.episodes = self._played  # fewer if the run had ended, and with it the last step's surplus
         self._updates = [UpdateStats(*update) for update in state["updates"].tolist()]
         self.elapsed = state["elapsed"]
-        kept = list(Path(self.config.models_dir).glob(f"{glob.escape(self.name)}__best__*.model"))
+        kept = list(Path(self.config.models_dir).glob(f"{glob.escape(self.name)}__best__*{suffix(self.config)}"))
         self.best = next((path for path in kept if path.name == state["best"]), kept[0] if kept else None)
         self.evaluation.set_state(state["evaluation"])
         set_callbacks_state(self._callbacks.callbacks, state["callbacks"])
@@ -249,7 +252,7 @@ class Run:
         if anew:
             self._checkpoints.take_back_newest_step()
         for lane, reason in anew.items():
-            self.agent.memory.cut(lane)
+            self.agent.cut(lane)
             self._returns[lane] = self._lengths[lane] = 0
             say(f"warning: lane {lane} starts anew, so the run is not the same as without a break: {one_line(reason)}")
         extended = any(state["config"][name] != getattr(self.config, name) for name in ("episodes", "steps"))
@@ -359,13 +362,16 @@ class Run:
 
     def _save(self, kind: str, scores: dict[str, float]) -> Path | None:
         """Save the model instead of earlier ones of its kind. Returns its path; None, with a warning, if that fails."""
-        name = f"{self.name}__{kind}__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min.model"
-        path = Path(self.config.models_dir) / name
+        name = f"{self.name}__{kind}__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min"
+        path = Path(self.config.models_dir) / (name + suffix(self.config))
         saved = SavedAgent(self.config, *self.evaluation.spaces, self.episode, scores, versions())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_model(path, self.agent.online, saved)
-            for older in path.parent.glob(f"{glob.escape(self.name)}__{kind}__*.model"):
+            if isinstance(self.agent, QTableAgent):
+                save_table(path, self.agent.table, saved)
+            else:
+                save_model(path, self.agent.online, saved)
+            for older in path.parent.glob(f"{glob.escape(self.name)}__{kind}__*{path.suffix}"):
                 if older != path:
                     older.unlink()
         except OSError as error:

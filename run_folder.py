@@ -20,7 +20,7 @@ import filelock
 
 from checkpoint import newest_manifest, without_arrays
 from config import Config
-from model_file import check_trusted, versions, warn_of_versions, written_whole
+from model_file import check_trusted, suffix, versions, warn_of_versions, written_whole
 from run_log import read_record
 from startup import InputError, check_writable
 
@@ -138,7 +138,7 @@ def settings_to_resume(run_dir: Path, given: Mapping[str, Any]) -> Config:
     extended: dict[str, Any] = {k: given[k] for k in MAY_CHANGE & given.keys()}
     config = dataclasses.replace(config, logs_dir=str(run_dir.parent), **extended)
     over = episodes >= config.episodes or (config.steps and steps >= config.steps)
-    if over and list(Path(config.models_dir).glob(f"{glob.escape(run_dir.name)}__last__*.model")):
+    if over and list(Path(config.models_dir).glob(f"{glob.escape(run_dir.name)}__last__*{suffix(config)}")):
         flag = f"--steps, above {steps:,}," if config.steps else f"--episodes, above {episodes:,},"
         raise InputError(f"the run {run_dir} is finished: {flag} extends it")
     return config

@@ -9,6 +9,7 @@ import psutil
 from checkpoint import checkpoint_numbers
 from config import Config
 from model_file import flags_to_repeat
+from q_table import QTableAgent
 from run import Run
 
 STORY = "http://localhost:6006/#custom_scalars"  # where TensorBoard shows the charts of `tensorboard_callback.story`
@@ -35,8 +36,11 @@ def summary(run: Run) -> str:
         ]
     if run.last:
         lines.append(f"last model  {run.last}")
-    held, process = agent.memory.nbytes / 1e9, psutil.Process().memory_info().rss / 1e9
-    lines.append(f"memory      {process:.2f} GB, of which replay {held * len(agent.memory) / agent.memory.maxlen:.2f}")
+    process = psutil.Process().memory_info().rss / 1e9
+    held, size = "replay", agent.memory.nbytes * len(agent.memory) / agent.memory.maxlen
+    if isinstance(agent, QTableAgent):
+        held, size = "the table", agent.table.nbytes
+    lines.append(f"memory      {process:.2f} GB, of which {held} {size / 1e9:.2f}")
     if run.checkpoint_seconds:
         written, taken = len(run.checkpoint_seconds), sum(run.checkpoint_seconds)
         lines.append(f"checkpoints {written} in {taken:.1f} s, {taken / (run.seconds - run.elapsed):.1%} of the time")

@@ -37,6 +37,7 @@ from environments import final_observations, foreign_parts, make_vector_env, pub
 from masks import action_masks, final_action_masks
 from model_file import set_saved_weights
 from pictures import Pictures
+from q_table import Agent, QTableAgent
 from run import Run
 from startup import say
 from tensorboard_callback import EpisodeTensorBoard
@@ -67,8 +68,10 @@ def train(
     if config.seed is None:
         config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
     envs = make_vector_env(config, config.lanes, resumable=True)
-    agent = DQNAgent(envs.single_observation_space, envs.single_action_space, config, published_symmetries(envs))
-    if config.init_from and not resume:
+    make_agent = DQNAgent if config.method == "dqn" else QTableAgent
+    symmetries = published_symmetries(envs)
+    agent: Agent = make_agent(envs.single_observation_space, envs.single_action_space, config, symmetries)
+    if config.init_from and isinstance(agent, DQNAgent) and not resume:
         set_saved_weights(Path(config.init_from), agent.online)
         agent.copy_to_target()
     run = Run(agent, envs, resume, quiet)
@@ -91,7 +94,7 @@ def train(
     return run
 
 
-def learning_rate_callbacks(agent: DQNAgent) -> list[keras.callbacks.Callback]:
+def learning_rate_callbacks(agent: Agent) -> list[keras.callbacks.Callback]:
     """Keras's own scheduler, which sets the rate at every window's begin, and its own schedule, over the run's progress
     from 0 to 1; none for a constant rate."""
     if agent.config.learning_rate_schedule == "constant":

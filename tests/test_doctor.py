@@ -100,6 +100,15 @@ def test_by_hand() -> None:
     assert text.startswith("no window of episodes ended")
 
 
+def test_a_table_may_learn_from_random_play() -> None:
+    """Q-learning with an epsilon of 1 is no mistake, and a table needs no memory; SARSA would learn random play."""
+    curves = {**curves_of([-200.0] * 5 + [20.0] * 5), "run/epsilon": np.ones(10)}
+    assert diagnose(log(Config(method="q-learning", memory_size=32, episodes=500), curves)) == []
+    (text,) = diagnose(log(Config(method="sarsa", episodes=500), curves))
+    assert text.startswith("epsilon never fell")
+    assert len(diagnose(log(Config(memory_size=32, learn_start=32, episodes=500), curves))) == 2
+
+
 def test_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no run\.json"):
         read_run(tmp_path)

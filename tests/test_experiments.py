@@ -11,8 +11,10 @@ import pytest
 import tensorflow as tf
 
 from agent import DQNAgent
+from blob_env import MOVE_NAMES, BlobRules
+from blob_solver import start_means
 from config import Config
-from experiments import ablation, environments_table, soak
+from experiments import ablation, compare, compare_plot, environments_table, mistakes, soak
 from experiments.ablation import VARIANTS, read, train_all, train_once
 from experiments.ablation_plot import draw, markdown_table
 from experiments.environments_table import COLUMNS, optimal_mean
@@ -210,3 +212,55 @@ def test_a_short_soak() -> None:
     assert readings[-1].updates >= 300
     half = len(readings) // 2
     assert readings[-1].files <= readings[half].files and readings[-1].threads <= readings[half].threads
+
+
+def test_table_and_network_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each for a second, in this process; what does not fit has a row too, and what is there is not done again."""
+    monkeypatch.setattr(compare, "in_own_process", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(compare, "LEARNERS", ("cells", "offsets"))
+    small = {"target_update": "none", "network": "dense", "evaluate_every": 50, "evaluate_episodes": 50}
+    monkeypatch.setattr(compare, "LINEAGE", {"no target network": small})
+    monkeypatch.setattr(compare, "LINEAGE_SIZE", 5)
+    monkeypatch.setitem(compare.STEPS_BETWEEN, 5, 50_000)
+    compare.train_all([5], 1, tmp_path)
+    rows = read(tmp_path / "compare.csv")
+    assert [row["learner"] for row in rows] == ["cells", "offsets", "no target network"]
+    assert [int(row["bytes"]) for row in rows[:2]] == [25**3 * 9 * 8, 9**4 * 9 * 8]
+    assert float(rows[0]["percent_of_optimum"]) > 99 and 0 < float(rows[0]["seconds_to_99"]) < 60
+    before = (tmp_path / "compare.csv").read_bytes()
+    compare.train_all([5], 1, tmp_path)
+    assert (tmp_path / "compare.csv").read_bytes() == before
+    curve, refused = compare.train_once("cells", 50, 1)
+    assert not curve and refused["bytes"] == 2_500**3 * 72 and refused["steps"] == ""
+    ablation.append(tmp_path / "compare.csv", compare.RESULTS, [refused])
+    rows = read(tmp_path / "compare.csv")
+    compare_plot.draw(read(tmp_path / "compare_curves.csv"), rows, tmp_path)
+    assert (tmp_path / "compare.png").stat().st_size > 10_000
+    table = compare_plot.markdown_table(rows)
+    assert "| table of cells | 50x50 | 1,125.0 GB | does not fit |" in table
+
+
+def test_what_the_mistakes_cost() -> None:
+    """On boards of 3x3, the numbers that can be: the mistaken game is worth less, a cut taken for an end misleads."""
+    right, wrong = mistakes.random_axis(3)
+    assert wrong < right - 0.1
+    # 3x3 has 9 * 8 * 7 starts; the food's reward is one step away but where the enemy or a corner is between.
+    rules = BlobRules(size=3)
+    assert right == pytest.approx(start_means(rules, rules.start_positions(np.arange(rules.n_starts)))[1], abs=1e-4)
+    judged = mistakes.time_limit_as_end(2_000_000)
+    assert judged["truncated"].optimal > 13_700 > 13_300 > judged["terminated"].optimal
+    assert judged["truncated"].q_error_mean < 1 < 2 < judged["terminated"].q_error_mean
+    assert mistakes.copies_of_target(5, 20) == [6, 12, 18]
+    mean, placeholder, short = mistakes.averages(50)
+    assert mean < -100 and placeholder < short and short == pytest.approx((2 * placeholder + 200) / 50)
+
+
+def test_a_move_with_a_random_axis_by_hand() -> None:
+    """3x3, food in the middle of the right side, enemy in the corner below it, the player in the middle. One step ahead
+    right goes to the food, the enemy or the corner above it, a third each."""
+    games = mistakes.RandomAxisGames(BlobRules(size=3), np.array([5]), np.array([8]))
+    q_values = games.backup(np.zeros((9, 1), np.float32), 1.0)[4, :, 0]
+    right, stay = MOVE_NAMES.index("right"), MOVE_NAMES.index("stay")
+    assert q_values[right] == pytest.approx((25 - 300 - 1) / 3)
+    assert q_values[stay] == pytest.approx((25 - 300 - 7) / 9)
+    assert q_values[MOVE_NAMES.index("down right")] == -300

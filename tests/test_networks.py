@@ -8,6 +8,7 @@ import gymnasium as gym
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from blob_env import BlobRules
 from networks import SCALES, SHARPNESS, _grid, build_q_network, suits_xla
@@ -227,6 +228,21 @@ def test_untrained_heads_sit_on_the_pieces() -> None:
         heads = keras.Model(model.input, model.get_layer(f"{name}_attention").output)(image).numpy()[0]
         assert heads.argmax(axis=1).tolist() == board[0, :, axis].tolist()
         assert (heads.max(axis=1) > 0.9).all()
+
+
+def test_a_network_per_action_shares_no_weights() -> None:
+    """What the first action is worth depends on a third of the weights, which the others do not depend on."""
+    model = build_q_network(gym.spaces.Box(-1, 1, (4,), np.float32), 3, "per-action")
+    alone = build_q_network(gym.spaces.Box(-1, 1, (4,), np.float32), 1)
+    assert model.count_params() == 3 * alone.count_params()
+    with tf.GradientTape(persistent=True) as tape:
+        q_values = model(np.ones((1, 4), np.float32))
+        first, second = q_values[0, 0], q_values[0, 1]
+    moved = [
+        [bool(tf.reduce_any(gradient != 0)) if gradient is not None else False for gradient in gradients]
+        for gradients in (tape.gradient(value, model.trainable_variables) for value in (first, second))
+    ]
+    assert any(moved[0]) and any(moved[1]) and not any(a and b for a, b in zip(*moved, strict=True))
 
 
 def test_dueling_head_by_hand() -> None:
