@@ -17,7 +17,7 @@ import numpy as np
 import safetensors.numpy
 
 from checkpoint import Checkpoints, newest_manifest, newest_whole
-from model_file import WEIGHTS
+from model_file import TABLE, WEIGHTS
 from run_log import read_record, read_values
 from startup import at_least, end_quietly_on_ctrl_c, make_parser
 
@@ -119,17 +119,19 @@ def fingerprint(folder: Path) -> dict[str, Any]:
         del state[of_the_process]
     del state["run"]["_speed"]
     state["callbacks"] = [{**callback, "size": None} for callback in state["callbacks"]]  # of logs that tell times
-    memory = {name: np.concatenate([segment[name] for segment in segments]) for name in segments[0]}
-    held, ends = memory["steps"] >= first, memory["final_keys"][:, 0] >= first
-    memory = {name: array[ends if name.startswith("final_") else held] for name, array in memory.items()}
-    models = {path.name.partition("__")[2]: weights_in(path) for path in folder.glob("models/*.model")}
+    memory = {}
+    if segments:  # a table has none
+        memory = {name: np.concatenate([segment[name] for segment in segments]) for name in segments[0]}
+        held, ends = memory["steps"] >= first, memory["final_keys"][:, 0] >= first
+        memory = {name: array[ends if name.startswith("final_") else held] for name, array in memory.items()}
+    models = {path.name.partition("__")[2]: weights_in(path) for path in folder.glob("models/*")}
     return {"state": state, "memory": memory, "curves": curves(log_dir), "models": models}
 
 
 def weights_in(path: Path) -> bytes:
-    """Of a `.model` file, which has a date of its own beside them."""
+    """Of a `.model` file, which has a date of its own beside them, or the table of an `.npz` file."""
     with zipfile.ZipFile(path) as archive:
-        return archive.read(WEIGHTS)
+        return archive.read(WEIGHTS if path.suffix == ".model" else TABLE)
 
 
 def curves(log_dir: Path) -> list[tuple[str, int, bytes]]:

@@ -86,7 +86,7 @@ FAULTS = [
             "        with tf.GradientTape() as tape:\n"
             "            targets = returns + discounts * tf.reduce_max(self.online(next_), axis=1)\n",
         ),
-        ("target network not used", "self.target(next_observations)", "self.online(next_observations)"),
+        ("target network not used", "else self.target", "else self.online"),
         ("double DQN picks with the target network", "self.online(next_observations) if", "values if"),
         ("an illegal action bootstrapped", "tf.where(masks, choosing, choosing.dtype.min)", "choosing"),
         ("masks not seen from the batch's view", "batch.next_masks[:, np.argsort(view.actions)]", "batch.next_masks"),
@@ -98,8 +98,6 @@ FAULTS = [
         ),
         ("target never synced, counting episodes", "and episodes // every > self.episodes // every:", "and False:"),
         ("target never synced, counting updates", "self.updates % config.target_every == 0:", "False:"),
-        ("epsilon never falls over episodes", "config.epsilon_decay**self.episodes", "1.0"),
-        ("epsilon never falls over steps", "* self.steps / config.epsilon_steps", "* 0"),
         ("one update however many are due", "for _ in range(due)]", "for _ in range(min(due, 1))]"),
         ("importance weights not applied", "tf.reduce_mean(weights * losses)", "tf.reduce_mean(losses)"),
         (
@@ -124,14 +122,10 @@ FAULTS = [
         ("a large board's sides mixed up", "[:, None] - np.arange(n)  # [j, i]", " - np.arange(n)[:, None]  # [j, i]"),
     ),
     *_faults(
-        "agent.py",
+        "masks.py",
         "tests/test_masks.py",
         ("an illegal action taken greedily", "best_actions(values, masks[greedy])", "best_actions(values, True)"),
         ("an illegal action taken at random", "random(masks.shape), masks)", "random(masks.shape), True)"),
-    ),
-    *_faults(
-        "masks.py",
-        "tests/test_masks.py",
         ("the reset's mask stored at an episode's end", 'if "final_info" in infos:', "if False:"),
         ("a mask without a legal action bars all", "masks | ~masks.any(axis=1, keepdims=True)", "masks"),
     ),
@@ -328,6 +322,26 @@ FAULTS = [
         "train.py",
         "tests/test_train.py::test_the_stored_next_observation_is_the_final_one",
         ("autoreset row stored", "= final_observations(next_observations, infos)", "= next_observations"),
+    ),
+    *_faults(
+        "config.py",
+        "tests/test_agent.py",
+        ("epsilon never falls over episodes", "self.epsilon_decay**episodes", "1.0"),
+        ("epsilon never falls over steps", "* steps / self.epsilon_steps", "* 0"),
+    ),
+    *_faults(
+        "q_table.py",
+        "tests/test_q_table.py::test_against_a_naive_twin",
+        ("bootstraps where it terminated", "* ~terminated * self._bootstrap", "* self._bootstrap"),
+        ("expected SARSA without epsilon", "return self.epsilon * mean +", "return 0 * mean +"),
+        ("traces across what was not greedy", "eligibility[~greedy] = 0", "pass"),
+        ("accumulating traces", "eligibility[self._pairs[0] == pairs[0][:, None]] = 0", "pass"),
+        ("traces go on after the end", "eligibility[ended] = 0", "pass"),
+    ),
+    *_faults(
+        "q_table.py",
+        "tests/test_q_table.py::test_sarsa_by_hand",
+        ("SARSA takes another action than it learned from", "self._next_actions >= 0,", "self._next_actions > 99,"),
     ),
 ]
 

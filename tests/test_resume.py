@@ -84,8 +84,9 @@ def extra_callbacks(folder: Path) -> list[keras.callbacks.Callback]:
         {"env": "CartPole-v1", "env_args": {}, "learn_every": 4, "n_step": 3, "prioritized": False},
         {"env": "Taxi-v4", "env_args": {}, "max_episode_steps": 20, "frame_stack": 2, "steps": 600, "episodes": 999},
         {"network": f"{__file__}:with_dropout", "target_update": "soft"},
+        {"method": "sarsa-lambda", "env_args": {"size": 4, "observation": "cells"}, "learning_rate": 0.5},
     ],
-    ids=["Blob", "CartPole", "Taxi", "dropout"],
+    ids=["Blob", "CartPole", "Taxi", "dropout", "table"],
 )
 def test_interrupted_and_resumed_is_the_same(
     small_config: MakeConfig, tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
