@@ -15,7 +15,10 @@ from experiments.ablation import Row
 from experiments.compare import LEARNERS, LINEAGE, LINEAGE_SIZE
 
 NAMES = {"cells": "table of cells", "offsets": "table of offsets", "network": "network"}
-COLOURS = {"cells": "tab:blue", "offsets": "tab:green", "network": "tab:orange"}
+COLOURS = {
+    "cells": "tab:blue", "offsets": "tab:green", "network": "tab:orange", "one experience at a time": "tab:red",
+    "memory of 1,000": "tab:purple", "no target network": "tab:brown", "a network per action": "tab:gray",
+}  # fmt: skip
 SMALLEST_GAP = 0.001  # percent; no gap at all is drawn here on the logarithmic axis
 
 
@@ -43,7 +46,7 @@ def draw(curves: Sequence[Row], results: Sequence[Row], out: Path) -> None:
         rows = [row for row in curves if (row["learner"], int(row["size"])) == (learner, LINEAGE_SIZE)]
         x, y = [float(row["seconds"]) for row in rows], [gap(row["percent_of_optimum"]) for row in rows]
         lineage.plot(x, y, label=NAMES.get(learner, learner), color=COLOURS.get(learner))
-    title = f"{LINEAGE_SIZE}x{LINEAGE_SIZE}: gap to the optimum, of the network and its ancestors"
+    title = f"{LINEAGE_SIZE}x{LINEAGE_SIZE}: gap to the optimum, with ancestors"
     lineage.set(title=title, xlabel="seconds", ylabel="% of optimum - random", yscale="log")
     for chart in (memory, seconds, share):
         chart.set(xlabel="cells along the board's side")
@@ -76,7 +79,7 @@ def markdown_table(results: Sequence[Row]) -> str:
         if not row["steps"]:
             lines.append(f"| {name} | {board} | {takes} | does not fit | | | |")
             continue
-        soon = f"{float(row['seconds_to_99']):.0f}" if row["seconds_to_99"] else "not reached"
+        soon = f"{float(row['seconds_to_99']):.1f}" if row["seconds_to_99"] else "not reached"
         percent, seconds = float(row["percent_of_optimum"]), float(row["seconds"])
         lines.append(
             f"| {name} | {board} | {takes} | {float(row['steps']):,.0f} | {soon} | {percent:.3f} | {seconds:.0f} |"
