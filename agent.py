@@ -14,11 +14,10 @@ import psutil
 import tensorflow as tf
 
 from config import Config
-from masks import epsilon_greedy
 from networks import batch_signature, build_q_network, compile_q_values, suits_xla
-from observations import Observations, example_observation
 from prioritized_replay import PrioritizedReplayMemory
 from replay_memory import ReplayMemory, check_like
+from spaces import Observations, epsilon_greedy, example_observation
 from startup import InputError
 from symmetry import Symmetry, mean_over_views
 

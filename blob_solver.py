@@ -10,7 +10,8 @@ import numpy as np
 
 from blob_env import ENEMY, FOOD, MOVES, PLAYER, BlobRules
 from config import Config
-from symmetry import QValues, mean_over_views
+from spaces import QValues
+from symmetry import mean_over_views
 
 MAX_STEPS = 200  # after which Blob truncates an episode
 MOST_STARTS = 1_000_000  # more are judged by a sample

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from config import Config
-from run_log import Curves, RunLog, read_run
+from run_folder import Curves, RunLog, read_run
 from startup import InputError, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
 
 NONE = np.zeros(0)

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from action_names import action_names
 from blob_env import COLOURS, ENEMY, FOOD, MOVES, PLAYER, BlobEnv, BlobRules
-from episode import Episode
-from symmetry import QValues
+from episode import Episode, action_names
+from spaces import QValues
 
 BOARD_PIXELS = 280
 MARGIN = 8

@@ -11,8 +11,7 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FrameStackObservation, TimeLimit
 
 from blob_env import BlobVectorEnv
-from masks import action_masks
-from observations import Observations
+from spaces import Observations, action_masks
 
 
 class Recorder(gym.Wrapper):

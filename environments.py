@@ -23,10 +23,10 @@ from gymnasium.utils import RecordConstructorArgs, env_checker
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TimeLimit, TransformObservation
 
-import blob_env  # noqa: F401  (registers Blob-v0)
+from blob_env import BlobRules  # and with it registers Blob-v0
 from config import Config
 from env_state import Recorder
-from observations import example_observation
+from spaces import example_observation
 from startup import InputError
 from symmetry import KNOWN, Symmetry
 
@@ -184,6 +184,15 @@ def published_symmetries(env: gym.Env | VectorEnv) -> Sequence[Symmetry]:
     symmetries = getattr(single.unwrapped, "symmetries", known)
     is_ours = isinstance(symmetries, Sequence) and all(isinstance(symmetry, Symmetry) for symmetry in symmetries)
     return symmetries if is_ours else ()  # somebody else's attribute may mean anything
+
+
+def same_game(one: Config, other: Config) -> bool:
+    """Whether two agents play the same game, whatever they see of it."""
+    if one.env == other.env == "Blob-v0":
+        rules = [BlobRules(**{**config.env_args, "observation": "image"}) for config in (one, other)]
+        return rules[0] == rules[1] and one.max_episode_steps == other.max_episode_steps
+    games = [(config.env, config.env_args, config.max_episode_steps) for config in (one, other)]
+    return games[0] == games[1]
 
 
 def final_observations(next_observations: Any, infos: dict[str, Any]) -> Any:

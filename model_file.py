@@ -33,9 +33,9 @@ from safetensors import SafetensorError
 
 from config import Config
 from environments import foreign_parts, make_env, published_symmetries
-from observations import rows_of, table_shape
+from spaces import QValues, rows_of, table_shape
 from startup import InputError, one_line
-from symmetry import QValues, mean_over_views
+from symmetry import mean_over_views
 
 if TYPE_CHECKING:
     import keras  # which only loading a network needs: what is wrong with a file should show sooner

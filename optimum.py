@@ -14,11 +14,10 @@ from blob_env import BlobEnv, BlobRules, BlobVectorEnv
 from blob_solver import Games, Judgement, cells_of, is_solvable, judge, percent_of_optimum, start_means
 from config import Config
 from drawing import policy_map
-from evaluate import EVALUATION_SEED, make_evaluation_envs
+from greedy_play import EVALUATION_SEED, make_evaluation_envs
 from model_file import load_one_view, make_saved_env, read_saved_agent
-from observations import Observations
+from spaces import Observations, QValues
 from startup import InputError
-from symmetry import QValues
 
 HAIR = 1e-6  # of reward, for a step
 MOST_DRAWN = 50  # cells along a board whose policy is drawn

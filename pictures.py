@@ -11,10 +11,10 @@ import numpy as np
 from drawing import gif_of, shrunk
 from environments import make_env
 from episode import Episode
-from evaluate import EVALUATION_SEED
+from greedy_play import EVALUATION_SEED
 from run import Run
+from spaces import QValues
 from startup import InputError, one_line, say
-from symmetry import QValues
 
 MOST_FRAMES, MOST_STEPS = 60, 1_000  # of a filmed episode
 SAMPLE = 512  # transitions of the replay memory that histograms are made of

@@ -7,14 +7,16 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from action_names import action_keys, action_names
-from blob_env import BlobRules
+import gymnasium as gym
+
 from blob_solver import is_solvable
-from config import Config, add_repeated, repeated_settings
-from environments import make_env
+from config import add_repeated, repeated_settings
+from environments import make_env, same_game
+from episode import Episode, action_keys, action_names
 from model_file import SavedAgent, load_q_values, make_saved_env, read_saved_agent
+from screens import Film, Recorded, Screen, Terminal, Window, can_open_window, check_film
 from startup import (
     InputError,
     at_least,
@@ -23,11 +25,6 @@ from startup import (
     import_tensorflow,
     make_parser,
 )
-
-if TYPE_CHECKING:
-    import gymnasium as gym
-
-    from episode import Episode
 
 OPTIMAL = "optimal"
 FOREVER = 1e9  # seconds
@@ -38,19 +35,6 @@ COMMANDS: Mapping[str, str] = {
     "space": "pause", "p": "pause", ".": "step", "-": "slower", "[-]": "slower", "=": "faster", "+": "faster",
     "[+]": "faster", "r": "restart", "n": "next", "q": "quit", "escape": "quit",
 }  # fmt: skip
-
-
-class Screen(Protocol):
-    """Where episodes are shown."""
-
-    def show(self, episodes: Sequence[Episode]) -> None:
-        """Show where they stand."""
-
-    def wait(self, seconds: float) -> str:
-        """The name of the key that was pressed within so many seconds, "" if none was."""
-
-    def close(self) -> None:
-        """Show no more."""
 
 
 class Player:
@@ -112,15 +96,6 @@ class Player:
                 episode.step(action if self._actions and episode is first else None)
 
 
-def same_game(one: Config, other: Config) -> bool:
-    """Whether two agents play the same game, whatever they see of it."""
-    if one.env == other.env == "Blob-v0":
-        rules = [BlobRules(**{**config.env_args, "observation": "image"}) for config in (one, other)]
-        return rules[0] == rules[1] and one.max_episode_steps == other.max_episode_steps
-    games = [(config.env, config.env_args, config.max_episode_steps) for config in (one, other)]
-    return games[0] == games[1]
-
-
 def check_opponent(arguments: argparse.Namespace, saved: SavedAgent) -> None:
     """Raise InputError if there is no such opponent in this game."""
     if not arguments.versus:
@@ -144,8 +119,6 @@ def make_episodes(arguments: argparse.Namespace, env: gym.Env, saved: SavedAgent
     Raises:
         InputError: a network does not fit.
     """
-    from episode import Episode
-
     model = Episode(env, load_q_values(arguments.model, env, saved), arguments.model.stem)
     if arguments.human:
         return [Episode(make_env(saved.config, mode), None, "you"), model]
@@ -190,41 +163,32 @@ def parse_arguments() -> argparse.Namespace:
 def check_screen(arguments: argparse.Namespace) -> None:
     """Raise InputError if it cannot be shown where the command line says."""
     if arguments.record:
-        from film import check_film
-
         check_film(arguments.record)
-    if arguments.human or arguments.render == "human":
-        from window import can_open_window
-
-        if not can_open_window():
-            flag, instead = ("--human", "play where there is a display")
-            if not arguments.human:
-                flag, instead = ("--render human", "use --render ansi or --record OUT.gif")
-            raise InputError(f"{flag}: no window can be opened here, {instead}")
+    if (arguments.human or arguments.render == "human") and not can_open_window():
+        flag, instead = ("--human", "play where there is a display")
+        if not arguments.human:
+            flag, instead = ("--render human", "use --render ansi or --record OUT.gif")
+        raise InputError(f"{flag}: no window can be opened here, {instead}")
 
 
 def choose_screen(arguments: argparse.Namespace, modes: Sequence[str]) -> str:
-    """Where to show an environment with these render modes: "file", "human" (a window) or "ansi" (the terminal)."""
+    """Where to show an environment with these render modes: "file", "human" (a window), "ansi" (the terminal), or "own"
+    if it can only show itself, in a window of its own."""
+    if list(modes) == ["human"] and not (arguments.human or arguments.record or arguments.render == "ansi"):
+        return "own"
     if arguments.human or arguments.render == "human":
         return "human"
     if arguments.record or arguments.render:
         return arguments.render or "file"
-    from window import can_open_window
-
     return "human" if "rgb_array" in modes and can_open_window() else "ansi"
 
 
 def make_screen(arguments: argparse.Namespace, where: str, fps: float) -> Screen:
     """What `choose_screen` chose."""
-    from film import Film, Recorded
-    from terminal import Terminal
-
-    if where == "ansi":
+    if where in ("ansi", "own"):
         return Terminal(arguments.show_q)
     if where == "file":
         return Film(arguments.record, fps, arguments.show_q)
-    from window import Window
-
     window = Window(arguments.show_q)
     return Recorded(window, Film(arguments.record, fps, arguments.show_q)) if arguments.record else window
 
@@ -240,7 +204,7 @@ def main() -> None:
         modes = metadata.get("render_modes", [])
         where = choose_screen(arguments, modes)
         in_colour = sys.stdout.isatty() and "rgb_array" in modes
-        mode = "ansi" if where == "ansi" and not in_colour else "rgb_array"
+        mode = {"own": "human", "ansi": "rgb_array" if in_colour else "ansi"}.get(where, "rgb_array")
         env = make_saved_env(arguments.model, saved, mode)
         check_opponent(arguments, saved)
         import_tensorflow()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from config import Config
-from run_log import RunLog, read_run
+from run_folder import RunLog, read_run
 from startup import InputError, check_output, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
 
 POINTS = 200  # along the axis, at which runs are compared

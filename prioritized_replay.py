@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from observations import Observations
 from replay_memory import Batch, ReplayMemory, check_like
+from spaces import Observations
 
 
 class SumTree:

@@ -17,9 +17,8 @@ from gymnasium.spaces import Discrete, MultiDiscrete
 
 from agent import DQNAgent, UpdateStats
 from config import Config
-from masks import epsilon_greedy
-from observations import Observations, example_observation, rows_of, table_shape
 from replay_memory import ReplayMemory, check_like
+from spaces import Observations, epsilon_greedy, example_observation, rows_of, table_shape
 from symmetry import Symmetry
 
 ON_POLICY = ("sarsa", "sarsa-lambda")  # learn from the next action that is taken

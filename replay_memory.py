@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import optree
 
-from observations import Observations
+from spaces import Observations
 
 
 class Transition(NamedTuple):

@@ -19,12 +19,12 @@ from blob_env import MOVE_NAMES, MOVES, BlobEnv, BlobRules
 from blob_solver import MAX_STEPS, ask, is_solvable
 from config import Config, add_repeated, repeated_settings
 from drawing import SCALE
-from environments import make_env
+from environments import make_env, same_game
 from model_file import load_q_values, read_saved_agent, suffix, written_whole
-from play import same_game
-from run_log import RunLog, read_images, read_run
+from run_folder import RunLog, read_images, read_run
+from spaces import QValues
 from startup import InputError, check_output, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
-from symmetry import QValues, Symmetry
+from symmetry import Symmetry
 
 TEMPLATES = Path(__file__).parent
 LARGEST_TABLE = 40_000_000  # bytes of Q-values in a page

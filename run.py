@@ -21,16 +21,13 @@ from agent import UpdateStats
 from callback_state import get_callbacks_state, prepare_callbacks, set_callbacks_state
 from checkpoint import Checkpoints, checkpoint_numbers, newest_whole, refused_if_misfit
 from env_state import get_lanes_state, set_lanes_state
-from evaluate import BrokenOffError
-from greedy_evaluation import GreedyEvaluation
-from masks import action_masks
+from greedy_play import BrokenOffError, GreedyEvaluation
 from model_file import SavedAgent, save_model, save_table, suffix, versions
-from observations import Observations
 from progress import Progress
 from q_table import Agent, QTableAgent
 from replay_memory import check_like
-from run_folder import claim_folder, lock_run, record_start, write_record
-from run_log import read_record
+from run_folder import claim_folder, lock_run, read_record, record_start, write_record
+from spaces import Observations, action_masks
 from startup import InputError, StopOnSignal, one_line, say
 
 EVENTS = "events.out.tfevents.*"
@@ -55,7 +52,8 @@ class Run:
         log_dir: that folder.
         episode: episodes in the windows ended so far.
         best, last: the models' paths, None before there is one.
-        best_scores, best_episode: the best model's, as `evaluate.Episodes.scores`, and the episodes played before it.
+        best_scores, best_episode: the best model's, as `greedy_play.Episodes.scores`, and the episodes played before
+            it.
         evaluation: its greedy evaluations.
         elapsed: seconds that it took before it was resumed.
         checkpoint_seconds: what every checkpoint took since.
@@ -279,7 +277,7 @@ class Run:
         episode_length, epsilon, loss, q_mean, q_max (nan before the first update), q_limit (the size that rewards so
         far and the discount allow), learning_rate, steps_per_second, steps, updates, memory_fill (0 to 1), evaluation
         (the number of this window's greedy evaluation, nan if there is none), and of the latest one greedy_avg,
-        greedy_min, greedy_max, greedy_overestimation (see `evaluate.Episodes`).
+        greedy_min, greedy_max, greedy_overestimation (see `greedy_play.Episodes`).
 
         Args:
             episodes: return and length (steps) of each.

@@ -7,11 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from observations import Observations
+from spaces import QValues
 
 AT_A_TIME = 128  # observations seen from all views in one call, which bounds its memory
-
-QValues = Callable[[Observations], np.ndarray]
 
 
 class Symmetry(NamedTuple):

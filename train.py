@@ -34,11 +34,11 @@ import keras
 from agent import DQNAgent
 from config import Config
 from environments import final_observations, foreign_parts, make_vector_env, published_symmetries
-from masks import action_masks, final_action_masks
 from model_file import set_saved_weights
 from pictures import Pictures
 from q_table import Agent, QTableAgent
 from run import Run
+from spaces import action_masks, final_action_masks
 from startup import say
 from tensorboard_callback import EpisodeTensorBoard
 
@@ -108,7 +108,7 @@ def main() -> None:
     # Blob's optimum is known. It only judges, in a curve and, in the end, a table: `train` does not even import it.
     from blob_solver import is_solvable
     from optimum import PercentOfOptimum, PolicyMap, judge_model
-    from summary import summary
+    from progress import summary
 
     solvable = is_solvable(CONFIG)
     with exit_on_bad_input():

@@ -38,7 +38,7 @@ def train_once(env: str, seed: int) -> Row:
     """Train by the environment's preset in this process, and score the best model: a row of the table. `seconds` is the
     training's, evaluations included; `optimum` the best mean return from the same starts, where it is known."""
     import_tensorflow()
-    from evaluate import play_greedily
+    from greedy_play import play_greedily
     from model_file import load_q_values, make_saved_env, read_saved_agent
     from train import train
 

@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from checkpoint import Checkpoints, newest_manifest, newest_whole
 from model_file import TABLE, WEIGHTS
-from run_log import read_record, read_values
+from run_folder import read_record, read_values
 from startup import at_least, end_quietly_on_ctrl_c, make_parser
 
 # A run of seconds with what the default run has: priorities, symmetries, a target network that counts episodes, and a

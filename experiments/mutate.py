@@ -122,7 +122,7 @@ FAULTS = [
         ("a large board's sides mixed up", "[:, None] - np.arange(n)  # [j, i]", " - np.arange(n)[:, None]  # [j, i]"),
     ),
     *_faults(
-        "masks.py",
+        "spaces.py",
         "tests/test_masks.py",
         ("an illegal action taken greedily", "best_actions(values, masks[greedy])", "best_actions(values, True)"),
         ("an illegal action taken at random", "random(masks.shape), masks)", "random(masks.shape), True)"),
@@ -293,13 +293,13 @@ FAULTS = [
         ("a person's illegal action", "(action is None or not first.is_legal(action))", "action is None"),
     ),
     *_faults(
-        "terminal.py",
-        "tests/test_play.py::test_half_blocks_by_hand",
+        "screens.py",
+        "tests/test_screens.py::test_half_blocks_by_hand",
         ("halves of a block swapped", "zip(colours[::2], colours[1::2]", "zip(colours[1::2], colours[::2]"),
     ),
     *_faults(
         "drawing.py",
-        "tests/test_play.py::test_a_picture_shows_where_they_stand",
+        "tests/test_screens.py::test_a_picture_shows_where_they_stand",
         ("the arrow on another piece", "(blob.positions[0, PLAYER] + 0.5)", "(blob.positions[0, FOOD] + 0.5)"),
     ),
     *_faults(

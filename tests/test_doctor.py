@@ -11,7 +11,7 @@ import pytest
 
 from config import Config
 from doctor import diagnose
-from run_log import RunLog, read_run
+from run_folder import RunLog, read_run
 from startup import InputError
 from train import train
 

@@ -7,9 +7,9 @@ import pytest
 from agent import DQNAgent
 from config import Config
 from environments import make_vector_env
-from evaluate import play_greedily
-from masks import action_masks, best_actions, final_action_masks
+from greedy_play import play_greedily
 from replay_memory import ReplayMemory
+from spaces import action_masks, best_actions, final_action_masks
 from train import train
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from blob_env import BlobRules
 from networks import SCALES, SHARPNESS, _grid, build_q_network, suits_xla
-from observations import example_observation
+from spaces import example_observation
 from startup import InputError
 
 BOARD = gym.spaces.Box(0, 255, (10, 10, 3), np.uint8)

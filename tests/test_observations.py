@@ -8,7 +8,7 @@ import optree
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
 
-from observations import example_observation
+from spaces import example_observation
 from startup import InputError
 
 

@@ -17,7 +17,7 @@ import pictures
 from config import Config
 from drawing import shrunk
 from environments import make_env
-from evaluate import EVALUATION_SEED
+from greedy_play import EVALUATION_SEED
 from optimum import PolicyMap
 from tensorboard_callback import EpisodeTensorBoard
 from train import train

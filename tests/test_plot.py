@@ -12,7 +12,7 @@ from PIL import Image
 
 import plot
 from config import Config
-from run_log import RunLog
+from run_folder import RunLog
 from startup import InputError
 
 ROOT = Path(__file__).parent.parent

@@ -16,9 +16,9 @@ from config import METHODS, Config
 from environments import make_env
 from experiments.environments_table import optimal_mean
 from model_file import SavedAgent, load_q_values, make_saved_env, read_saved_agent, save_table, seal
-from observations import rows_of, table_shape
 from optimum import judge_model
 from q_table import QTableAgent, trace_length
+from spaces import rows_of, table_shape
 from startup import InputError
 from train import train
 

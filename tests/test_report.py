@@ -23,7 +23,7 @@ from config import Config
 from model_file import load_q_values, make_saved_env, read_saved_agent
 from optimum import PercentOfOptimum, PolicyMap
 from report import board_as_html, board_views, find_model, pictures_as_html, q_table, report
-from run_log import read_images, read_points, read_run
+from run_folder import read_images, read_points, read_run
 from startup import InputError
 from train import train
 

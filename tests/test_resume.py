@@ -25,10 +25,10 @@ from env_state import Recorder, get_lanes_state, set_lanes_state
 from environments import make_env, make_vector_env
 from experiments.kill_test import SETTINGS, differences, fingerprint
 from experiments.kill_test import test as kill_and_resume
+from progress import summary
 from run import Run
 from run_folder import find_run, lock_run, record_start, settings_to_resume
 from startup import InputError
-from summary import summary
 from train import train
 
 gym.register_envs(ale_py)

@@ -14,7 +14,7 @@ import pytest
 
 from config import Config
 from optimum import PercentOfOptimum, PolicyMap
-from summary import STORY
+from progress import STORY
 from train import train
 
 SCREENSHOTS = Path(__file__).parent.parent / "screenshots"  # to be looked at; not in git

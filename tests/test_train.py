@@ -24,12 +24,12 @@ from agent import DQNAgent
 from blob_env import BlobVectorEnv
 from blob_solver import start_means
 from config import Config
-from evaluate import EVALUATION_SEED
+from greedy_play import EVALUATION_SEED
 from model_file import load_network, make_saved_env, read_saved_agent
 from optimum import PercentOfOptimum, judge_model
+from progress import summary
 from run import Run
 from startup import InputError
-from summary import summary
 from tensorboard_callback import tag
 from train import train
 

@@ -23,7 +23,7 @@ import checkpoint
 from blob_env import BlobVectorEnv
 from config import Config
 from experiments.kill_test import differences, fingerprint
-from run_log import read_run
+from run_folder import read_run
 from startup import InputError
 from train import train
 
