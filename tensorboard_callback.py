@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.image.metadata import create_summary_metadata
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from config import Config
 from startup import one_line, say
@@ -28,24 +30,25 @@ def tag(name: str) -> str:
     return f"{group}/{rest}" if group in ("reward", "greedy", "see") else f"run/{name}"
 
 
-def write(name: str, value: float | bytes | np.ndarray) -> None:
-    """Write a value to the default writer, as fits its type (see `EpisodeTensorBoard`)."""
+def write_picture(name: str, value: bytes | np.ndarray) -> None:
+    """Write a picture or a histogram to the default writer (see `EpisodeTensorBoard`)."""
     if isinstance(value, bytes):
         width, height = Image.open(io.BytesIO(value)).size
         image = [str(width).encode(), str(height).encode(), value]  # as tf.summary.image writes it, but for the PNG
         tf.summary.write(name, tf.constant(image), metadata=create_summary_metadata(name, ""))
-    elif isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3:
+    elif value.dtype == np.uint8 and value.ndim == 3:
         tf.summary.image(name, value[None])
-    elif isinstance(value, np.ndarray):
+    else:
         tf.summary.histogram(name, value)
-    elif math.isfinite(value):  # the loss is nan before the first update
-        tf.summary.scalar(name, uncached(value, np.float32))
 
 
-def uncached(number: float, dtype: type) -> np.ndarray:
-    """A number as TensorFlow should be given it: it keeps every Python number that it has ever seen, and a long run
-    would grow."""
-    return np.asarray(number, dtype)
+def write_numbers(numbers: Mapping[str, float]) -> None:
+    """Write scalars to the default writer, in one call: one for each would take most of a short window's time."""
+    summary = Summary()
+    for name, number in numbers.items():
+        if math.isfinite(number):  # the loss is nan before the first update
+            summary.MergeFrom(scalar_pb(name, number))
+    tf.summary.experimental.write_raw_pb(summary.SerializeToString())
 
 
 def story(config: Config) -> layout_pb2.Layout:
@@ -104,10 +107,14 @@ class EpisodeTensorBoard(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Write the window's numbers and flush, so that a killed run keeps them."""
-        values: dict[str, Any] = dict(logs or {})
-        with self._going_on(), self._writer.as_default(step=uncached(values.pop("episode"), np.int64)):
+        values: dict[str, Any] = {tag(name): value for name, value in (logs or {}).items() if name != "episode"}
+        # Not as a Python number: TensorFlow keeps every one that it has ever seen, and a long run would grow.
+        step = np.asarray((logs or {})["episode"], np.int64)
+        with self._going_on(), self._writer.as_default(step=step):
+            write_numbers({name: value for name, value in values.items() if not isinstance(value, bytes | np.ndarray)})
             for name, value in values.items():
-                write(tag(name), value)
+                if isinstance(value, bytes | np.ndarray):
+                    write_picture(name, value)
             self._writer.flush()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:

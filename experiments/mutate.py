@@ -274,7 +274,11 @@ FAULTS = [
     *_faults(
         "tensorboard_callback.py",
         "tests/test_pictures.py::test_memory_does_not_grow_with_the_windows",
-        ("numbers that TensorFlow keeps", "return np.asarray(number, dtype)", "return number"),
+        (
+            "numbers that TensorFlow keeps",
+            "tf.summary.experimental.write_raw_pb(summary.SerializeToString())",
+            "[tf.summary.scalar(name, number) for name, number in numbers.items()]",
+        ),
     ),
     *_faults(
         "episode.py",

@@ -29,6 +29,7 @@ from model_file import load_network, make_saved_env, read_saved_agent
 from optimum import PercentOfOptimum, judge_model
 from progress import summary
 from run import Run
+from run_folder import read_points
 from startup import InputError
 from tensorboard_callback import tag
 from train import train
@@ -39,15 +40,9 @@ TIMES = {"run/steps_per_second"}
 
 def read_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """(step, value) of every scalar in a run's event file."""
-    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
-    events.Reload()
-    scalars = {}
-    for name in events.Tags()["tensors"]:
-        if events.SummaryMetadata(name).plugin_data.plugin_name == "scalars":
-            points = events.Tensors(name)
-            scalars[name] = [
-                (p.step, float(np.frombuffer(p.tensor_proto.tensor_content, np.float32)[0])) for p in points
-            ]
+    scalars: dict[str, list[tuple[int, float]]] = {}
+    for name, step, value in read_points(folder):
+        scalars.setdefault(name, []).append((step, value))
     return scalars
 
 
