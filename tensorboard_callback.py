@@ -100,7 +100,7 @@ class EpisodeTensorBoard(keras.callbacks.Callback):
         settings = self._config.hparams()
         table = "\n".join(["| setting | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in settings.items())])
         with self._going_on(), self._writer.as_default(step=0):
-            hparams.hparams(settings)
+            hparams.hparams(settings, trial_id=Path(self._log_dir).name)
             tf.summary.text("settings", table)
             tf.summary.experimental.write_raw_pb(custom_scalar.pb(story(self._config)).SerializeToString())
             self._writer.flush()

@@ -1,4 +1,4 @@
-"""What people look at: TensorBoard's pages of a real run, in a real browser."""
+"""What people look at: TensorBoard's pages of real runs, in a real browser."""
 
 import json
 import socket
@@ -20,7 +20,7 @@ from train import train
 SCREENSHOTS = Path(__file__).parent.parent / "screenshots"  # to be looked at; not in git
 # TensorBoard's elements nest in shadow roots. What is drawn of each kind, visible and not empty.
 COUNT = """
-const found = {line: 0, band: 0, drawn: 0, image: 0, histogram: 0};
+const found = {line: 0, band: 0, drawn: 0, image: 0, histogram: 0, trial: 0, metric: 0};
 const paths = (chart) => [...(chart.shadowRoot || chart).querySelectorAll('path')];
 const has_line = (chart) => paths(chart).some(path => (path.getAttribute('d') || '').length > 30);
 function walk(node) {
@@ -32,6 +32,10 @@ function walk(node) {
       case 'tf-custom-scalar-margin-chart-card': found.band++; break;
       case 'vz-line-chart2': found.drawn += has_line(element); break;
       case 'img': found.image += element.complete && element.naturalWidth > 50; break;
+      case 'vaadin-grid-cell-content':
+        found.trial += element.textContent.includes('Blob-v0-default-seed');
+        found.metric += element.textContent.trim() === 'greedy/avg';
+        break;
       case 'vz-histogram-timeseries': found.histogram += paths(element).length > 3; break;
     }
   }
@@ -43,9 +47,10 @@ return found;
 
 @pytest.fixture
 def tensorboard(small_config: Callable[..., Config]) -> Iterator[str]:
-    """The address of a server over a real run."""
+    """The address of a server over two real runs."""
     config = small_config(episodes=100)
     train(config, [PercentOfOptimum(config), PolicyMap(config)])
+    train(small_config(seed=8))
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -71,12 +76,14 @@ def runs(address: str) -> list[str]:
 
 
 def test_pages(tensorboard: str, browser: Any) -> None:
-    """The address that a run prints opens on the seven charts of its story; its pictures and histograms are there."""
+    """The address that a run prints opens on the seven charts of its story; its pictures and histograms
+    are there, and a table compares the runs."""
     SCREENSHOTS.mkdir(exist_ok=True)
     needed = {
         STORY.partition("#")[2]: {"line": 6, "band": 1, "drawn": 7},
         "images": {"image": 3},  # greedy play from the fixed start and the worst, and the policy map
         "histograms": {"histogram": 3},
+        "hparams": {"trial": 2, "metric": 1},  # both runs, by name
     }
     for page, counts in needed.items():
         browser.get(f"{tensorboard}/#{page}")
