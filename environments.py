@@ -158,6 +158,11 @@ def has_own_lanes(config: Config) -> bool:
     return config.env == "Blob-v0" and config.frame_stack == 1
 
 
+def is_emulated(config: Config) -> bool:
+    """Whether it is a game of Atari or Doom, whose emulators are heavy."""
+    return config.env.rpartition(":")[2].startswith(tuple(PACKAGES))
+
+
 def make_vector_env(config: Config, lanes: int, resumable: bool = False) -> VectorEnv:
     """Make `lanes` environments stepped side by side, with SAME_STEP autoreset: every step of every lane is a
     transition, none is spent on resetting. Of resumable ones `get_lanes_state` tells where they stand.
@@ -239,7 +244,7 @@ def check_env(config: Config) -> None:
             f"--learn-start {config.learn_start} is more than the {config.episodes * limit} steps that --episodes "
             f"{config.episodes} can take, so it would never learn: lower it or play more episodes"
         )
-    if limit == LONGEST_EPISODE and not config.env.rpartition(":")[2].startswith(tuple(PACKAGES)):
+    if limit == LONGEST_EPISODE and not is_emulated(config):
         print(
             f"warning: {config.env} has no limit of steps: greedy play that never ends is cut after {limit:,}; "
             "--max-episode-steps cuts it sooner",

@@ -10,6 +10,8 @@ from greedy_play import Episodes, make_evaluation_envs, play_greedily
 from model_file import load_q_values, make_saved_env, read_saved_agent
 from startup import at_least, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
 
+EPISODES = 100  # by default, of environments other than Blob
+
 
 def main() -> None:
     """The command line."""
@@ -35,8 +37,8 @@ def main() -> None:
             return
         q_values = load_q_values(arguments.model, env, saved)
         config = saved.config
-        count = arguments.episodes or (10_000 if has_own_lanes(config) else 100)
-        envs = make_evaluation_envs(config, count)
+        count = arguments.episodes or (10_000 if has_own_lanes(config) else EPISODES)
+        envs = make_evaluation_envs(config, count, most=EPISODES)
     episodes = play_greedily(envs, q_values, count, arguments.seed, config.discount, config.reward_clip)
     env.close()
     envs.close()

@@ -11,7 +11,7 @@ import optree
 from gymnasium.vector import VectorEnv
 
 from config import Config
-from environments import has_own_lanes, make_vector_env
+from environments import has_own_lanes, is_emulated, make_vector_env
 from replay_memory import check_like
 from spaces import QValues, action_masks, best_actions
 
@@ -61,10 +61,12 @@ class Episodes:
         return {name: float(score) for name, score in scores.items()}
 
 
-def make_evaluation_envs(config: Config, episodes: int) -> VectorEnv:
-    """The lanes to play these many episodes in: Blob's are cheap enough to give every episode a lane of its own."""
-    lanes = min(episodes, 10_000 if has_own_lanes(config) else 32)
-    return make_vector_env(config, lanes)
+def make_evaluation_envs(config: Config, episodes: int, most: int = 32) -> VectorEnv:
+    """The lanes to play these many episodes in, `most` of them at most; but Blob's are cheap enough to give every
+    episode a lane, and so a seed, of its own, and of emulators more than 32 would be too heavy."""
+    if has_own_lanes(config):
+        most = 10_000
+    return make_vector_env(config, min(episodes, most, 32 if is_emulated(config) else most))
 
 
 def play_greedily(

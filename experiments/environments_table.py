@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from config import Config
-from environments import make_env, make_vector_env
+from environments import make_env
 from experiments.ablation import Row, append, in_own_process, read
 from startup import at_least, check_writable, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
 
@@ -31,14 +31,14 @@ COLUMNS = ("env", "seed", "steps", "seconds", "mean", "std", "min", "max", "opti
 # 201 to 205 were looked at while the first two were tuned.
 FIRST_SEED = {"CartPole-v1": 206, "LunarLander-v3": 206}
 FIRST_OF_OTHERS = 201
-EPISODES, SCORE_SEED = 100, 1  # one lane each, seeded 1 to 100
+EPISODES, SCORE_SEED = 100, 1  # one lane each, seeded 1 to 100, as `evaluate.py` plays them
 
 
 def train_once(env: str, seed: int) -> Row:
     """Train by the environment's preset in this process, and score the best model: a row of the table. `seconds` is the
     training's, evaluations included; `optimum` the best mean return from the same starts, where it is known."""
     import_tensorflow()
-    from greedy_play import play_greedily
+    from greedy_play import make_evaluation_envs, play_greedily
     from model_file import load_q_values, make_saved_env, read_saved_agent
     from train import train
 
@@ -50,7 +50,7 @@ def train_once(env: str, seed: int) -> Row:
         assert run.best
         saved = read_saved_agent(run.best)
         q_values = load_q_values(run.best, make_saved_env(run.best, saved), saved)
-    envs = make_vector_env(config, EPISODES)
+    envs = make_evaluation_envs(config, EPISODES, most=EPISODES)
     returns = play_greedily(envs, q_values, EPISODES, SCORE_SEED, config.discount, config.reward_clip).returns
     optimum = optimal_mean(config)
     scores = returns.mean(), returns.std(), returns.min(), returns.max()
