@@ -141,7 +141,11 @@ class Config:
         if self.method != "dqn":
             if self.init_from:
                 raise InputError(f"--init-from gives a network its weights, --method {self.method} has none")
+            if self.network not in NETWORKS:
+                raise InputError(f"--method {self.method} has no network: leave out --network {self.network}")
             return
+        if self.network == "per-action" and self.dueling:
+            raise InputError("--dueling tells the actions of one network apart, --network per-action has one for each")
         if self.memory_size < self.lanes:
             raise InputError(f"--memory-size {self.memory_size} cannot hold one step of --lanes {self.lanes}: raise it")
         if self.learn_start > self.memory_size // self.lanes * self.lanes:

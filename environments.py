@@ -26,7 +26,7 @@ from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TimeLi
 from blob_env import BlobRules  # and with it registers Blob-v0
 from config import Config
 from env_state import Recorder
-from spaces import example_observation
+from spaces import example_observation, table_shape
 from startup import InputError
 from symmetry import KNOWN, Symmetry
 
@@ -231,6 +231,8 @@ def check_env(config: Config) -> None:
                 f"--env {config.env} has the action space {env.action_space}: deep Q-learning needs a Discrete one"
             )
         example_observation(env.observation_space)  # for its checks
+        if config.method != "dqn":
+            table_shape(env.observation_space, env.action_space, config.checkpoint_every > 0)
         _check_interface(env.unwrapped, config.env)
         _check_episode(env, config)
         env.close()

@@ -173,7 +173,7 @@ def read_saved_agent(path: Path, repeated: Mapping[str, Any] | None = None, only
         content = path.read_bytes()
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_members(path, archive, len(content))
-            if hashlib.sha256(content[:-DIGEST_SIZE]).hexdigest().encode() != content[-DIGEST_SIZE:]:
+            if hashlib.sha256(memoryview(content)[:-DIGEST_SIZE]).hexdigest().encode() != content[-DIGEST_SIZE:]:
                 raise InputError(f"{path} is damaged: train again or use another")
             values: dict[str, Any] = json.loads(archive.read(MEMBER))
     except InputError:

@@ -162,8 +162,16 @@ def suits_xla(model: keras.Model) -> bool:
     """Whether XLA pays for a model: it fuses the many small operations around matrix products, but has no fast
     convolutions on a CPU, and large boards, which are pooled, gain nothing for the 170 MB that compiling takes. A
     user's own model may hold what it cannot compile."""
-    ours = model.name == NAME
-    return ours and not any(isinstance(layer, layers.Conv2D | layers.AveragePooling2D) for layer in model.layers)
+    return model.name == NAME and not _has_convolutions(model)
+
+
+def _has_convolutions(model: keras.Model) -> bool:
+    return any(
+        _has_convolutions(layer)
+        if isinstance(layer, keras.Model)
+        else isinstance(layer, layers.Conv2D | layers.AveragePooling2D)
+        for layer in model.layers
+    )
 
 
 def batch_signature(observation_space: gym.Space) -> Any:

@@ -36,9 +36,9 @@ class QTableAgent:
     - `sarsa`: Q(S', A') of the action that is taken next (Rummery & Niranjan 1994; Sutton & Barto, eq. 6.7)
     - `expected-sarsa`: the sum of pi(a | S') Q(S', a) over the actions, pi being epsilon-greedy (eq. 6.9)
     - `sarsa-lambda`, `q-lambda`: as the first two, and every TD error also moves the pairs before (S, A), each by its
-      eligibility, which is 1 when the pair is visited (a replacing trace) and falls by discount * lambda every step
-      (eq. 12.5 to 12.7, for pairs as in section 12.7; section 12.10 for Watkins's Q(lambda), which forgets what led to
-      an action that was not greedy)
+      eligibility, which is 1 when the pair is visited (a replacing trace, Singh & Sutton 1996; eq. 12.12) and falls by
+      discount * lambda every step (eq. 12.6 and 12.7, for pairs as in section 12.7; section 12.10 for Watkins's
+      Q(lambda), which forgets what led to an action that was not greedy)
 
     Lanes share the table. Where several change the same pair in one step, the last of them counts.
 
@@ -69,7 +69,7 @@ class QTableAgent:
         symmetries: Sequence[Symmetry] = (),
     ) -> None:
         self.config = config
-        shape = table_shape(observation_space, action_space)
+        shape = table_shape(observation_space, action_space, config.checkpoint_every > 0)
         assert isinstance(observation_space, Discrete | MultiDiscrete)
         self._space = observation_space
         self._symmetries = list(symmetries) if config.symmetries else []
@@ -82,6 +82,7 @@ class QTableAgent:
         self.episodes = self.steps = self.updates = 0
         self.td_errors = np.zeros(0)
         self._latest: tuple[np.ndarray, ...] = ()  # the step to learn from
+        self._masks = np.ones((config.lanes, self.n_actions), bool)  # the actions that were legal in it
         self._next_actions = np.full(config.lanes, -1)  # what on-policy rules have chosen already, else -1
         length = trace_length(config) if config.method in WITH_TRACES else 0
         # The pairs visited last, in all views, at step t in column t % length; and how eligible they are.
@@ -107,6 +108,7 @@ class QTableAgent:
         from."""
         if masks is None:
             masks = np.ones((len(observations), self.n_actions), bool)
+        self._masks = masks
         actions = epsilon_greedy(self.q_values, observations, masks, epsilon, self._generator)
         return np.where(self._next_actions >= 0, self._next_actions, actions) + self._first_action
 
@@ -135,7 +137,7 @@ class QTableAgent:
         """Learn from the step that was remembered last."""
         observations, actions, rewards, terminated, ended, next_observations, masks = self._latest
         values = self.table[rows_of(observations, self._space)]
-        taken, best = values[np.arange(len(actions)), actions], values.max(axis=1)
+        taken, best = values[np.arange(len(actions)), actions], np.where(self._masks, values, -np.inf).max(axis=1)
         targets = rewards + self.config.discount * ~terminated * self._bootstrap(next_observations, masks, ended)
         self.td_errors = targets - taken
         pairs = self._pairs_in_all_views(observations, actions)
@@ -185,7 +187,8 @@ class QTableAgent:
         eligibility *= self.config.discount * self.config.trace_decay
         if self.config.method == "q-lambda":
             eligibility[~greedy] = 0  # what led here led not to what the rule holds the state to be worth
-        eligibility[self._pairs[0] == pairs[0][:, None]] = 0  # replaced by what follows
+        # Replaced by what follows, in whatever view it was visited before.
+        eligibility[(self._pairs == pairs[0][:, None]).any(axis=0)] = 0
         eligibility[:, column] = 1
         self._pairs[:, :, column] = pairs
         lanes, columns = np.nonzero(eligibility > FAINTEST)
@@ -209,6 +212,8 @@ class QTableAgent:
             "generator": self._generator.bit_generator.state,
             "counters": [self.episodes, self.steps, self.updates],
             "learning_rate": float(self.online.optimizer.learning_rate),
+            "td_errors": self.td_errors,
+            "latest": list(self._latest[:2]),
             "rest": self._rest(),
         }
 
@@ -227,7 +232,15 @@ class QTableAgent:
         self.memory.set_state(state["memory"], segments)
         self._generator.bit_generator.state = state["generator"]
         self.episodes, self.steps, self.updates = map(int, state["counters"])
+        self._set_latest_step(state["latest"], state["td_errors"])
         self.online.optimizer.learning_rate = float(state["learning_rate"])
+
+    def _set_latest_step(self, latest: Sequence[np.ndarray], td_errors: np.ndarray) -> None:
+        if self.updates:
+            observations, actions = latest
+            check_like("the latest actions", actions, np.zeros(self.config.lanes, np.int64))
+            check_like("td_errors", td_errors, np.zeros(len(self.q_values(observations))))
+        self._latest, self.td_errors = tuple(latest), td_errors
 
 
 Agent = DQNAgent | QTableAgent

@@ -308,7 +308,11 @@ class Run:
     def _refuse_divergence(self, update: UpdateStats) -> None:
         """Raise InputError if learning has run away."""
         kept = f"the best model before that is {self.best}" if self.best else "there was no model to keep yet"
-        mend = f"lower --learning-rate {self.config.learning_rate:g} or set --gradient-clip"
+        mend = f"lower --learning-rate {self.config.learning_rate:g}"
+        more = ""
+        if self.config.method == "dqn":
+            mend += " or set --gradient-clip"
+            more = ", copy to the target network more seldom (--target-every) or try --double"
         where = f"after {self._played:,} episodes, so the run was stopped"
         if not np.isfinite(update.loss):
             raise InputError(f"the loss became {update.loss} {where}: {mend}; {kept}")
@@ -316,8 +320,8 @@ class Run:
         if abs(update.q_mean) > 2 * self._q_limit + 10:
             raise InputError(
                 f"Q-values average {update.q_mean:,.1f} {where}: rewards up to {self._largest_reward:g} and "
-                f"--discount {self.config.discount:g} allow at most {self._q_limit:,.1f}. They ran away: {mend}, "
-                f"copy to the target network more seldom (--target-every) or try --double; {kept}"
+                f"--discount {self.config.discount:g} allow at most {self._q_limit:,.1f}. They ran away: {mend}{more}; "
+                f"{kept}"
             )
 
     @property

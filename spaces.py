@@ -48,8 +48,12 @@ def example_observation(space: gym.Space) -> Observations:
     return np.zeros(shape, np.int32 if whole else np.float32)
 
 
-def table_shape(observation_space: gym.Space, action_space: gym.Space) -> tuple[int, int]:
+def table_shape(observation_space: gym.Space, action_space: gym.Space, copied: bool = False) -> tuple[int, int]:
     """States and actions: the rows and columns of the table.
+
+    Args:
+        observation_space, action_space: of the environment.
+        copied: whether the machine must have room for it twice more, as writing a checkpoint takes.
 
     Raises:
         InputError: states cannot be counted, or the table does not fit in the machine's memory.
@@ -64,10 +68,16 @@ def table_shape(observation_space: gym.Space, action_space: gym.Space) -> tuple[
         states *= count  # in Python's whole numbers, which do not overflow
     actions = int(action_space.n)  # type: ignore[attr-defined]
     needed, free = states * actions * 8, psutil.virtual_memory().available
+    takes = f"a table of {states:,} states and {actions} actions takes {needed / 1e9:,.1f} GB"
     if needed > free:
         raise InputError(
-            f"a table of {states:,} states and {actions} actions takes {needed / 1e9:,.1f} GB, this machine has "
-            f"{free / 1e9:,.1f} GB free: leave --method out for a network, which makes do with far less"
+            f"{takes}, this machine has {free / 1e9:,.1f} GB free: leave --method out for a network, which makes do "
+            "with far less"
+        )
+    if copied and 3 * needed > free:
+        raise InputError(
+            f"{takes}, and twice as much again while a checkpoint is written; this machine has {free / 1e9:,.1f} GB "
+            "free: --checkpoint-every 0 writes none"
         )
     return states, actions
 

@@ -260,4 +260,5 @@ def test_dueling_head_by_hand() -> None:
 def test_xla_compiles_neither_convolutions_nor_large_boards() -> None:
     assert suits_xla(build_q_network(BOARD, 9))
     assert not suits_xla(build_q_network(BOARD, 9, "tutorial"))
+    assert not suits_xla(build_q_network(gym.spaces.Box(0, 255, (20, 20, 3), np.uint8), 2, "per-action"))
     assert not suits_xla(build_q_network(gym.spaces.Box(0, 255, (20, 20, 3), np.uint8), 9))

@@ -1,7 +1,9 @@
 """The tabular rules: against numbers worked out by hand, against a naive twin, and against known optima."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,12 @@ from hypothesis import strategies as st
 from blob_env import BlobEnv, BlobRules
 from blob_solver import TOLERANCE, Games
 from config import METHODS, Config
-from environments import make_env
+from environments import check_env, make_env
 from experiments.environments_table import optimal_mean
 from model_file import SavedAgent, load_q_values, make_saved_env, read_saved_agent, save_table, seal
 from optimum import judge_model
 from q_table import QTableAgent, trace_length
+from run_folder import read_points
 from spaces import rows_of, table_shape
 from startup import InputError
 from train import train
@@ -108,7 +111,8 @@ def test_expected_sarsa_by_hand() -> None:
 
 
 def test_sarsa_lambda_by_hand() -> None:
-    """Sutton & Barto 2018, eq. 12.5 to 12.7 for pairs (section 12.7), with replacing traces; all greedy, from zeros."""
+    """Sutton & Barto 2018, eq. 12.6 and 12.7 for pairs (section 12.7), with replacing traces (eq. 12.12); all greedy,
+    from zeros."""
     agent = make_agent("sarsa-lambda")
     step(agent, 0, 0, 2.0, 1)  # error 2: Q(0,0) = 0.5 * 2 = 1
     assert_table(agent, [[1, 0], [0, 0], [0, 0], [0, 0]])
@@ -141,6 +145,18 @@ def test_q_lambda_by_hand() -> None:
     # Greedy again: error 2. Q(3,0) = 1, and Q(2,0) = 3.5 + 0.45; what was before it stays.
     step(agent, 3, 0, 2.0, 3, truncated=True)
     assert_table(agent, [[3.52, 0], [0, 5.6], [3.95, 8], [1, 0]])
+
+
+def test_q_lambda_is_greedy_among_legal_actions() -> None:
+    """In state 1 action 0 is worth more, 0, but not legal: action 1 is greedy there, and the trace goes on."""
+    agent = make_agent("q-lambda")
+    agent.table[1] = [0, -1]
+    legal = np.array([[False, True]])
+    step(agent, 0, 0, 2.0, 1, masks=legal)  # error 2 - 0.9 * 1 = 1.1: Q(0,0) = 0.55
+    assert agent.act(np.array([1]), 0.0, legal).tolist() == [1]
+    # Error 4 - -1 = 5: Q(1,1) = -1 + 2.5, Q(0,0) = 0.55 + 2.5 * 0.45 = 1.675.
+    step(agent, 1, 1, 4.0, 2)
+    assert_table(agent, [[1.675, 0], [0, 1.5], [0, 0], [0, 0]])
 
 
 def naive(
@@ -215,6 +231,27 @@ def test_learns_in_all_views(method: str) -> None:
     assert np.count_nonzero(agent.table) == 16
 
 
+@pytest.mark.parametrize("before", [0, 10, 23])
+def test_a_mirrored_pair_is_the_same_pair(before: int) -> None:
+    """3x3, food and enemy on the diagonal, which mirrors the player's way from (0,1) to (1,0) into the way back. There:
+    error -1, Q = -0.5. Back: -1 - -0.5 moves it by -0.25 to -0.75, since its trace is 1 now, not 1 and 0.45, wherever
+    in its ring of 25 columns the trace is."""
+    env = BlobEnv(size=3, observation="cells")
+    config = Config(
+        method="sarsa-lambda", lanes=1, learning_rate=0.5, discount=0.9, trace_decay=0.5, epsilon_min=0.0,
+        epsilon_decay=0.0001,
+    )  # fmt: skip
+    agent = QTableAgent(env.observation_space, env.action_space, config, env.symmetries)
+    assert trace_length(config) == 25
+    agent.episodes, agent.steps = 10**6, before
+    there, back = np.array([[1, 0, 8]]), np.array([[3, 0, 8]])
+    agent.remember(there, [3], [-1.0], [False], [False], back)  # down left
+    agent.learn()
+    agent.remember(back, [2], [-1.0], [False], [False], there)  # up right
+    agent.learn()
+    assert agent.q_values(there)[0, 3] == agent.q_values(back)[0, 2] == -0.75
+
+
 def test_traces_are_forgotten_when_faint() -> None:
     assert trace_length(Config(discount=0.9, trace_decay=0.0)) == 1
     assert trace_length(Config(discount=0.9, trace_decay=0.5)) == 25  # 0.45^23 = 1.06e-8, 0.45^24 = 4.8e-9
@@ -233,7 +270,7 @@ def test_rows(space: Any) -> None:
     assert table_shape(space, Discrete(3)) == (sizes.prod(), 3)
 
 
-def test_refuses_what_does_not_fit() -> None:
+def test_refuses_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """10x10: cells 72 MB, offsets 9.4 MB, as float64; 50x50: offsets 6.9 GB, cells more than any machine has."""
 
     def gigabytes(**options: Any) -> float:
@@ -244,12 +281,33 @@ def test_refuses_what_does_not_fit() -> None:
     assert gigabytes(observation="offsets") == pytest.approx(0.0094, abs=1e-4)
     with pytest.raises(InputError, match=r"15,625,000,000 states and 9 actions takes 1,125.0 GB, this machine has"):
         gigabytes(size=50, observation="cells")
+    with pytest.raises(InputError, match=r"takes 1,125.0 GB"):  # before TensorFlow or a solver is asked
+        check_env(Config.from_preset(method="q-learning", env_args={"size": 50}))
+    monkeypatch.setattr("spaces.psutil.virtual_memory", lambda: SimpleNamespace(available=200_000_000))
+    cells = BlobRules(observation="cells").observation_space(), Discrete(9)
+    assert table_shape(*cells) == (1_000_000, 9)
+    with pytest.raises(InputError, match=r"takes 0.1 GB, and twice as much again .* --checkpoint-every 0"):
+        table_shape(*cells, copied=True)
+    monkeypatch.undo()
     with pytest.raises(InputError, match="observation=cells or observation=offsets"):
         gigabytes()
     many: list[Space] = [Box(0, 1, (4,)), MultiDiscrete(np.full((2, 2), 2))]
     for space in many:
         with pytest.raises(InputError, match="needs Discrete or MultiDiscrete observations"):
             table_shape(space, Discrete(2))
+
+
+def test_a_finished_run_whose_last_model_was_not_written_is_finished(tmp_path: Path) -> None:
+    folders = {"models_dir": str(tmp_path / "models"), "logs_dir": str(tmp_path / "logs")}
+    config = Config.from_preset(method="q-learning", env="FrozenLake-v1", steps=1_000, seed=3, **folders)
+    run = train(config)
+    assert run.last
+    latest, points = run.last.read_bytes(), [point for point in read_points(run.log_dir) if "second" not in point[0]]
+    run.last.unlink()
+    train(config, resume=run.log_dir)
+    assert [point for point in read_points(run.log_dir) if "second" not in point[0]] == points
+    with np.load(run.last) as resumed, np.load(BytesIO(latest)) as before:
+        np.testing.assert_array_equal(resumed["table"], before["table"])
 
 
 @pytest.mark.parametrize("observation", ["cells", "offsets"])
