@@ -41,7 +41,7 @@ def draw(curves: Sequence[Row], results: Sequence[Row], out: Path) -> None:
         share.plot([int(row["size"]) for row in played], [gap(row["percent_of_optimum"]) for row in played], **style)
     memory.set(title="what is learned takes (x: does not fit here)", ylabel="bytes", yscale="log")
     seconds.set(title="time to 99% of the optimum, where it was reached", ylabel="seconds", yscale="log")
-    share.set(title="gap to the optimum when the time was up", ylabel="% of optimum - random", yscale="log")
+    share.set(title="smallest gap to the optimum within the time", ylabel="% of optimum - random", yscale="log")
     for learner in ("network", "cells", *LINEAGE):
         rows = [row for row in curves if (row["learner"], int(row["size"])) == (learner, LINEAGE_SIZE)]
         x, y = [float(row["seconds"]) for row in rows], [gap(row["percent_of_optimum"]) for row in rows]
@@ -52,7 +52,7 @@ def draw(curves: Sequence[Row], results: Sequence[Row], out: Path) -> None:
         chart.set(xlabel="cells along the board's side")
     for chart in (memory, seconds, share, lineage):
         chart.grid(alpha=0.3)
-        chart.legend(fontsize=8)
+        chart.legend(fontsize=8, loc=(0.16, 0.05) if chart is lineage else "best")  # beside the curves
     figure.tight_layout()
     figure.savefig(out / "compare.png", dpi=90)
     plt.close(figure)
@@ -66,7 +66,7 @@ def gap(percent: Any) -> float:
 def markdown_table(results: Sequence[Row]) -> str:
     """Learners by rows, as a Markdown table."""
     lines = [
-        "| learner | board | takes | steps | seconds to 99% | percent of optimum | seconds |",
+        "| learner | board | takes | steps | seconds to 99% | best percent of optimum | seconds |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in sorted(results, key=lambda row: (row["learner"] in LINEAGE, int(row["size"]))):
