@@ -265,7 +265,9 @@ def parse_command_line(arguments: Sequence[str] | None = None) -> CommandLine:
             given["env_args"] = dict(_parse_env_arg(text) for text in given["env_args"])
         if size is not None:
             given["env_args"] = {"size": size, **given.get("env_args", {})}
-        return CommandLine(Config.from_preset(**given), given, resume, quiet)
+        # A run to resume has settings of its own, with which those given are checked later.
+        config = Config.from_preset(**{k: v for k, v in given.items() if not resume or k == "logs_dir"})
+        return CommandLine(config, given, resume, quiet)
 
 
 def add_repeated(parser: argparse.ArgumentParser) -> None:

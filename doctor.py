@@ -62,7 +62,8 @@ def still_exploring(config: Config, curves: Curves) -> str | None:
 def q_ran_away(config: Config, curves: Curves) -> str | None:
     """Q-values beyond what rewards and discount allow (`Run.end_window` says what that is)."""
     q, limit = curves.get("run/q_mean", NONE), curves.get("run/q_limit", NONE)
-    if not (len(q) and len(limit)) or abs(q[-1]) <= limit[-1]:
+    # A new network starts somewhere, even where no reward has been met.
+    if not (len(q) and len(limit)) or abs(q[-1]) <= limit[-1] + 10:
         return None
     return (
         f"Q-values ran away: they average {q[-1]:,.1f}, but the rewards so far and --discount {config.discount} allow "

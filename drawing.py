@@ -121,10 +121,15 @@ def with_q_values(frame: np.ndarray, values: np.ndarray, names: Sequence[str], a
         left, top = frame.shape[1] + MARGIN, MARGIN + line * i
         ink = MARK if i == action else INK
         draw.text((left, top), _clipped(name, 65), ink, _font())
-        draw.text((left + 110, top), f"{value:.2f}", ink, _font(), anchor="ra")
+        draw.text((left + 110, top), q_text(value), ink, _font(), anchor="ra")
         length = 60 * (value - low) / (high - low or 1)
         draw.rectangle([left + 115, top + 2, left + 116 + length, top + line - 6], fill=ink)
     return np.asarray(image)
+
+
+def q_text(value: float) -> str:
+    """A Q-value in at most seven characters."""
+    return f"{value:.2f}" if abs(value) < 1_000 else f"{value:.0f}" if abs(value) < 100_000 else f"{value:.0e}"
 
 
 def side_by_side(frames: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:

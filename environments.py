@@ -73,7 +73,9 @@ def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
         env = _preprocess(env, spec.id)
     except InputError:
         raise
-    except Exception as error:  # somebody else's constructor may raise anything
+    except (Exception, SystemExit) as error:  # somebody else's constructor may raise anything
+        if render_mode and isinstance(error, TypeError) and "render_mode" in str(error):
+            raise InputError(f"{name} cannot be shown: its constructor takes no render_mode") from error
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"cannot make the environment {name!r}{arguments}: {reason}") from error
     modes = env.metadata.get("render_modes", [])
@@ -95,7 +97,15 @@ def _find_spec(name: str) -> tuple[EnvSpec, dict[str, Any]]:
         if name.startswith(prefix):
             _import(package)
             return gym.spec(name), options
-    return gym.spec(name), {}
+    try:
+        return gym.spec(name), {}
+    except gym.error.Error as error:
+        if module_name:
+            raise InputError(
+                f"--env {module_name}:{name}: the module has no class {name} derived from gymnasium.Env, and registers "
+                "no such environment"
+            ) from error
+        raise
 
 
 def foreign_parts(config: Config) -> dict[str, Any]:
@@ -126,23 +136,25 @@ def _import(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.split(".")[0]
-        if any(module == needed for needed, _ in PACKAGES.values()):
+        if module == "cv2" or any(module == needed for needed, _ in PACKAGES.values()):
+            package = module.split(".")[0]
             raise InputError(
                 f"this environment needs the package {package}: pip install -r requirements-extra.txt"
             ) from error
         raise InputError(f"--env: cannot import {module} from {Path.cwd()} ({error})") from error
+    except SystemExit as error:
+        raise InputError(f"--env: importing {module} ended the program, with exit code {error.code}") from error
 
 
 def _preprocess(env: gym.Env, env_id: str) -> gym.Env:
     """The screens of Atari and Doom as Mnih et al. 2015 see them, in 84 x 84 greys."""
+    if env_id.startswith(tuple(PACKAGES)):
+        cv2 = _import("cv2")
     if env_id.startswith("ALE/"):
         # Sticky actions (the registration's own repeat_action_probability, 0.25) make games differ instead of
         # no-operations at their start, and only the last life's loss ends one (Machado et al. 2018).
         return AtariPreprocessing(env, noop_max=0, frame_skip=4, terminal_on_life_loss=False)
     if env_id.startswith("Vizdoom"):
-        import cv2
-
         assert isinstance(env.observation_space, Dict)
         space = Dict({**env.observation_space.spaces, "screen": Box(0, 255, (84, 84), np.uint8)})
         return TransformObservation(
@@ -238,7 +250,7 @@ def check_env(config: Config) -> None:
         env.close()
     except InputError:
         raise
-    except Exception as error:  # somebody else's code may raise anything
+    except (Exception, SystemExit) as error:  # somebody else's code may raise anything
         raise InputError(f"--env {config.env} fails: {type(error).__name__}: {error}") from error
     limit = time_limit(env)
     if config.method == "dqn" and config.episodes * limit < config.learn_start:

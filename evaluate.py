@@ -19,10 +19,11 @@ def main() -> None:
     parser = make_parser("Play a saved model greedily over many seeded episodes and print its scores.")
     parser.add_argument("model", type=Path, help="a .model file")
     add_repeated(parser)
-    parser.add_argument(
+    starts = parser.add_mutually_exclusive_group()
+    starts.add_argument(
         "--exact", action="store_true", help="judge a Blob model over all starts instead, against the optimum"
     )
-    parser.add_argument("--episodes", type=at_least(1), help="episodes (default: 10,000 of Blob, 100 of others)")
+    starts.add_argument("--episodes", type=at_least(1), help="episodes (default: 10,000 of Blob, 100 of others)")
     parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
     arguments = parser.parse_args()
     with exit_on_bad_input():

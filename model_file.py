@@ -215,15 +215,22 @@ def _check_members(path: Path, archive: zipfile.ZipFile, size: int) -> None:
 
 
 def check_trusted(path: Path, config: Config, repeated: Mapping[str, Any]) -> None:
-    """Refuse code and paths that a file names, unless the user has named them too.
+    """Refuse code and paths that a file names, unless the user has named them too, and others than the file's.
 
     Raises:
-        InputError: the settings of the file at `path` name some that are not in `repeated`.
+        InputError: the settings of the file at `path` name some that are not in `repeated`, or have others.
     """
     if any(repeated.get(setting) != value for setting, value in foreign_parts(config).items()):
         raise InputError(
             f"{path} names code or a path of its own. If you trust it, repeat it: {flags_to_repeat(config)}"
         )
+    own = {"env": config.env, "network": config.network, **config.env_args}
+    for setting in ("env", "network"):
+        if repeated.get(setting) not in (None, own[setting]):
+            raise InputError(f"{path} was made with --{setting} {own[setting]}, which cannot change: leave it out")
+    for key, value in repeated.get("env_args", {}).items():
+        if config.env_args.get(key, value is None) != value:
+            raise InputError(f"{path} was made with --env-args {config.env_args}, which cannot change: leave them out")
 
 
 def flags_to_repeat(config: Config) -> str:

@@ -76,11 +76,18 @@ def _from_file(network: str, observation_space: gym.Space, n_actions: int) -> ke
         raise InputError(f"--network {network}: there is no file {path} in {Path.cwd()}")
     try:
         model = runpy.run_path(path)[function](observation_space, n_actions)
-    except Exception as error:  # a user's code may raise anything
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"--network {network} failed: {reason}") from error
     if not isinstance(model, keras.Model):
         raise InputError(f"--network {network} must return a keras.Model, got {type(model).__name__}")
+    try:
+        keras.saving.serialize_keras_object(model)
+    except Exception as error:
+        raise InputError(
+            f"--network {network} makes a {type(model).__name__} that Keras cannot save: build it from layers with "
+            f"keras.Model(inputs, outputs), or give it a get_config ({error})"
+        ) from error
     batch = optree.tree_map(lambda array: array[None], example_observation(observation_space))
     try:
         q_values = np.asarray(model(batch))
@@ -107,7 +114,7 @@ def _branches(space: gym.Space, network: str, stack: int, name: str = "") -> tup
         return structure, [branch for part in parts.values() for branch in part[1]]
     example = example_observation(space)
     array = keras.Input(example.shape, dtype=example.dtype.name, name=name or "observation")
-    return array, [_features(array, space, network, stack)]
+    return array, [_features(array, space, network, stack, name)]
 
 
 def _joined(branches: list[keras.KerasTensor]) -> keras.KerasTensor:
@@ -116,7 +123,7 @@ def _joined(branches: list[keras.KerasTensor]) -> keras.KerasTensor:
     return _dense(layers.Concatenate()(scaled), 256, n_layers=1)
 
 
-def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: int) -> keras.KerasTensor:
+def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: int, name: str) -> keras.KerasTensor:
     """The features (batch, n) of one array: numbers go through dense layers, pixels through what suits their size."""
     dimensions = len(inputs.shape) - 1 - (stack > 1)
     if dimensions > 3:
@@ -136,7 +143,7 @@ def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: 
         return _tutorial(pixels)
     if max(pixels.shape[1:3]) > LARGEST_GRID:
         return _nature(pixels)
-    board = layers.Flatten()(pixels) if network == "dense" else _grid(pixels)
+    board = layers.Flatten()(pixels) if network == "dense" else _grid(pixels, name)
     return _dense(board, 256, n_layers=3)
 
 
@@ -204,7 +211,7 @@ def _one_hot(inputs: keras.KerasTensor, space: Discrete | MultiDiscrete) -> kera
     return ops.concatenate([ops.one_hot(numbers[:, i] - starts[i], sizes[i]) for i in range(len(sizes))], axis=1)
 
 
-def _grid(pixels: keras.KerasTensor) -> keras.KerasTensor:
+def _grid(pixels: keras.KerasTensor, branch: str = "") -> keras.KerasTensor:
     """A board, as it is and as it looks from the rows and columns that matter.
 
     What to do depends on where things lie relative to the player, and a dense layer on pixels would have to learn that
@@ -214,12 +221,13 @@ def _grid(pixels: keras.KerasTensor) -> keras.KerasTensor:
     where offsets and pixels are too many to learn from one by one, it sees offsets on a few scales and coarse means of
     pixels.
 
-    From (batch, h, w, c) to (batch, features).
+    From (batch, h, w, c) to (batch, features). Layers are named after the branch, where there are several.
     """
     channels = pixels.shape[3]
     coarseness = -(-max(pixels.shape[1:3]) // FINE)
     features = [layers.AveragePooling2D(coarseness, padding="same")(pixels) if coarseness > 1 else pixels]
-    for name, other_axis in (("rows", 2), ("columns", 1)):
+    for axis, other_axis in (("rows", 2), ("columns", 1)):
+        name = f"{branch}.{axis}".lstrip(".")
         lines = ops.sum(pixels, axis=other_axis)  # (batch, n, c)
         # The factor lets a head settle on one line from the start.
         scores = layers.Dense(channels, kernel_initializer="identity", name=f"{name}_scores")(lines) * SHARPNESS

@@ -33,7 +33,11 @@ class PercentOfOptimum(keras.callbacks.Callback):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        envs = make_evaluation_envs(config, config.evaluate_episodes)
+        self._config = config
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Solve the games from these starts."""
+        envs = make_evaluation_envs(self._config, self._config.evaluate_episodes)
         assert isinstance(envs, BlobVectorEnv)
         envs.reset(seed=EVALUATION_SEED)
         self._random, self._optimum = start_means(envs.rules, envs.positions)

@@ -23,8 +23,8 @@ SAMPLE = 512  # transitions of the replay memory that histograms are made of
 class Pictures(keras.callbacks.Callback):
     """Adds to the logs of a window with a greedy evaluation, for TensorBoard: `see_td_errors` (of the latest update),
     `see_actions` and `see_q_values` (of transitions in the replay memory); and, with the evaluations 1, 2, 4, 8 and so
-    on, since most is learned early, `see_start` and `see_worst`, GIFs of greedy episodes from a fixed start and from
-    the one where the evaluation went worst.
+    on, since most is learned early, and the last, `see_start` and `see_worst`, GIFs of greedy episodes from a fixed
+    start and from the one where the evaluation went worst.
 
     Args:
         run: that it looks at. Nothing in it is changed, and none of its random numbers are used.
@@ -49,7 +49,7 @@ class Pictures(keras.callbacks.Callback):
         logs["see_q_values"] = agent.q_values(observations).ravel()
         if len(agent.td_errors):
             logs["see_td_errors"] = np.asarray(agent.td_errors)
-        if self._env and evaluation.count & (evaluation.count - 1) == 0:
+        if self._env and (evaluation.count & (evaluation.count - 1) == 0 or agent.progress == 1):
             try:
                 logs["see_start"] = film(self._env, agent.q_values, EVALUATION_SEED)
                 logs["see_worst"] = film(self._env, agent.q_values, evaluation.worst_seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,29 @@ from run_folder import RunLog, read_run
 from startup import InputError, check_output, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
 
 POINTS = 200  # along the axis, at which runs are compared
+LINE = 70  # characters of a line in the legend
 NOT_COMPARED = {"seed", "models_dir", "logs_dir", "checkpoint_every"}  # runs that differ in these alone are one group
 AXES = ("episodes", "steps")
 
 
 def group_names(configs: Sequence[Config]) -> list[str]:
-    """What sets each run apart from the others but its seed, e.g. "double=True"; the environment if nothing does."""
+    """What sets each run apart from the others but its seed: the environment, the preset and the method, and of those
+    alike in these the single settings, e.g. "double=True"; the environment if nothing does."""
     settings = [{k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_COMPARED} for config in configs]
+    return [name or one["env"] for name, one in zip(_names(settings), settings, strict=True)]
+
+
+def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
     differing = [key for key in settings[0] if any(one[key] != settings[0][key] for one in settings)]
-    return [", ".join(f"{key}={one[key]}" for key in differing) or one["env"] for one in settings]
+    first = next((key for key in ("env", "preset", "method") if key in differing), None)
+    if not first:
+        return [", ".join(f"{key}={one[key]}" for key in differing) for one in settings]
+    names = [""] * len(settings)
+    for value in {one[first] for one in settings}:
+        alike = [i for i, one in enumerate(settings) if one[first] == value]
+        for i, rest in zip(alike, _names([settings[i] for i in alike]), strict=True):
+            names[i] = f"{value}, {rest}".rstrip(", ")
+    return names
 
 
 def places_of(run: RunLog, tag: str, axis: str) -> np.ndarray:
@@ -67,7 +82,9 @@ def draw(tables: Mapping[str, Mapping[str, Sequence[Any]]], axis: str, seeds: Ma
     sns.set_theme(style="whitegrid")
     figure, charts = plt.subplots(len(tables), 1, figsize=(8, 3.2 * len(tables)), sharex=True, squeeze=False)
     for chart, (tag, columns) in zip(charts[:, 0], tables.items(), strict=True):
-        labels = {name: f"{name} ({count} seeds)" if count > 1 else name for name, count in seeds.items()}
+        labels = {
+            name: textwrap.fill(f"{name} ({count} seeds)" if count > 1 else name, LINE) for name, count in seeds.items()
+        }
         named = {**columns, "group": [labels[name] for name in columns["group"]]}
         sns.lineplot(named, x="x", y="y", hue="group", errorbar=("ci", 95), seed=0, ax=chart)
         chart.set(xlabel=axis, ylabel=tag)

@@ -69,6 +69,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Rewards are clipped as in Mnih et al. 2015, so that one learning rate suits all games.
     "atari": {
         **_SCREENS,
+        "env_args": {"repeat_action_probability": 0.25},
         "steps": 1_000_000,
         "evaluate_every": 25_000,
         "learning_rate": 2.5e-4,

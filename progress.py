@@ -40,6 +40,7 @@ class Progress:
     def __init__(self, total: int, unit: str, done: int, quiet: bool = False) -> None:
         on_terminal = sys.stderr.isatty() and not quiet
         self._unit, self._prints_lines = unit, not (quiet or on_terminal)
+        self._width = len(f"{total:,}")
         # There the bar still counts and times what the lines tell.
         self._nowhere = open(os.devnull, "w")  # noqa: SIM115 (closed in `close`)
         self._bar = tqdm(
@@ -56,8 +57,9 @@ class Progress:
         """Show a window's numbers, named as in `Run.end_window`."""
         low, high = logs["reward_min"], logs["reward_max"]
         if self._prints_lines:
+            done = f"{self._unit} {self._bar.n:>{self._width},}"
             say(
-                f"{self._unit} {self._bar.n:>9,}  reward {logs['reward_avg']:8.1f}  ({low:7.1f} to {high:7.1f})  "
+                f"{done}  reward {logs['reward_avg']:8.1f}  ({low:7.1f} to {high:7.1f})  "
                 f"epsilon {logs['epsilon']:.3f}  {logs['steps_per_second']:7,.0f} steps/s  {self._left():>7} left"
             )
         else:

@@ -159,7 +159,10 @@ class Run:
             InputError: a reward or the loss is not finite, or Q-values ran away.
         """
         if not np.isfinite(rewards).all():
-            raise InputError(f"{self.config.env} gave a reward that is no finite number, so the run was stopped")
+            raise InputError(
+                f"{self.config.env} gave a reward that is no finite number, so the run was stopped: look in its step "
+                f"for a division by zero or an overflow; {self._kept}"
+            )
         clip = self.config.reward_clip or np.inf
         self._largest_reward = max(self._largest_reward, float(min(clip, np.abs(rewards).max())))
         for update in updates:
@@ -193,6 +196,7 @@ class Run:
         if not self.config.checkpoint_every:
             return
         began = time.perf_counter()
+        self._claim_again_if_gone()
         try:
             state = self._get_state(observations, masks)
             if all(np.isfinite(variable).all() for variable in state["agent"]["variables"]):
@@ -203,6 +207,17 @@ class Run:
             say(f"warning: no checkpoint could be written in {folder} ({reason}); {kept}")
         self._checkpointed = time.perf_counter()
         self.checkpoint_seconds.append(self._checkpointed - began)
+
+    def _claim_again_if_gone(self) -> None:
+        """If somebody deleted the run's folder, say so, make it again, and keep other processes out of it again."""
+        with contextlib.suppress(OSError):
+            if (self.log_dir / ".lock").exists():
+                return
+            say(f"warning: {self.log_dir} was deleted: it is made again, and what was told there is lost")
+            self._lock.release()
+            self.log_dir.mkdir(parents=True, exist_ok=True)
+            self._lock = lock_run(self.log_dir)
+            record_start(self.log_dir, self.config)
 
     def _get_state(self, observations: Observations, masks: np.ndarray) -> dict[str, Any]:
         return {
@@ -286,6 +301,7 @@ class Run:
         Raises:
             BrokenOffError: a signal asks the run to end, while it evaluates.
         """
+        self._claim_again_if_gone()
         logs = self._aggregate(episodes, updates)
         self._rewards = {key: logs[f"reward_{key}"] for key in ("avg", "min", "max")}
         self.episode += len(episodes)
@@ -307,7 +323,6 @@ class Run:
 
     def _refuse_divergence(self, update: UpdateStats) -> None:
         """Raise InputError if learning has run away."""
-        kept = f"the best model before that is {self.best}" if self.best else "there was no model to keep yet"
         mend = f"lower --learning-rate {self.config.learning_rate:g}"
         more = ""
         if self.config.method == "dqn":
@@ -315,14 +330,18 @@ class Run:
             more = ", copy to the target network more seldom (--target-every) or try --double"
         where = f"after {self._played:,} episodes, so the run was stopped"
         if not np.isfinite(update.loss):
-            raise InputError(f"the loss became {update.loss} {where}: {mend}; {kept}")
+            raise InputError(f"the loss became {update.loss} {where}: {mend}; {self._kept}")
         # Twice what is possible, as Q-values may overshoot for a while, and 10 since a new network starts somewhere.
         if abs(update.q_mean) > 2 * self._q_limit + 10:
             raise InputError(
                 f"Q-values average {update.q_mean:,.1f} {where}: rewards up to {self._largest_reward:g} and "
                 f"--discount {self.config.discount:g} allow at most {self._q_limit:,.1f}. They ran away: {mend}{more}; "
-                f"{kept}"
+                f"{self._kept}"
             )
+
+    @property
+    def _kept(self) -> str:
+        return f"the best model before that is {self.best}" if self.best else "there was no model to keep yet"
 
     @property
     def _q_limit(self) -> float:

@@ -27,6 +27,10 @@ from startup import InputError, check_writable, one_line
 # Of every tag the values, oldest first, float64 (points,), and of every window its last episode as "episodes".
 Curves = Mapping[str, np.ndarray]
 
+# What is told of all windows; the loss, say, not before the first update.
+EVERY_WINDOW = (
+    "reward/avg", "reward/min", "reward/max", "run/epsilon", "run/steps", "run/updates", "run/episode_length",
+)  # fmt: skip
 MAY_CHANGE = {"episodes", "steps"}  # to extend a run
 MAY_REPEAT = {"env", "env_args", "network", "logs_dir", "models_dir"}
 
@@ -131,18 +135,14 @@ def settings_to_resume(run_dir: Path, given: Mapping[str, Any]) -> Config:
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"the checkpoint in {run_dir} was not made by this version ({error})") from error
     check_trusted(run_dir, config, given)
-    given_args = {**config.env_args, **given.get("env_args", {})}
-    for name, repeated in {**given, "env_args": given_args}.items():
-        if name in MAY_REPEAT - {"logs_dir", "models_dir"} and repeated != getattr(config, name):
-            flag, own = f"--{name.replace('_', '-')}", getattr(config, name)
-            raise InputError(f"--resume: the run was made with {flag} {own}, which cannot change: leave it out")
     if given.get("models_dir", Config.models_dir) != config.models_dir:
         raise InputError(f"{run_dir} keeps its models in another folder. Repeat it: --models-dir {config.models_dir}")
     extended: dict[str, Any] = {k: given[k] for k in MAY_CHANGE & given.keys()}
     config = dataclasses.replace(config, logs_dir=str(run_dir.parent), **extended)
     over = episodes >= config.episodes or (config.steps and steps >= config.steps)
     if over and list(Path(config.models_dir).glob(f"{glob.escape(run_dir.name)}__last__*{suffix(config)}")):
-        flag = f"--steps, above {steps:,}," if config.steps else f"--episodes, above {episodes:,},"
+        by_steps = config.steps and steps >= config.steps
+        flag = f"--steps, above {steps:,}," if by_steps else f"--episodes, above {episodes:,},"
         raise InputError(f"the run {run_dir} is finished: {flag} extends it")
     return config
 
@@ -170,7 +170,7 @@ class RunLog(NamedTuple):
 
 
 def read_run(run_dir: Path) -> RunLog:
-    """Read a run's log folder.
+    """Read a run's log folder. Windows of which some points are missing, as when the disk was full, are left out.
 
     Raises:
         InputError: it is no run's.
@@ -180,11 +180,13 @@ def read_run(run_dir: Path) -> RunLog:
         config = Config(**record["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{run_dir} is not the log folder of a run: it has no run.json that says how") from error
-    points: dict[str, list[tuple[int, float]]] = {}
+    points: dict[str, dict[int, float]] = {}
     for tag, step, number in read_points(run_dir):
-        points.setdefault(tag, []).append((step, number))
-    curves = {tag: np.array([number for _, number in pairs]) for tag, pairs in points.items()}
-    at = {tag: np.array([step for step, _ in pairs], float) for tag, pairs in points.items()}
+        points.setdefault(tag, {})[step] = number
+    whole = set.intersection(*(set(points.get(tag, ())) for tag in EVERY_WINDOW))
+    points = {tag: {step: of[step] for step in of if step in whole} for tag, of in points.items() if whole & set(of)}
+    curves = {tag: np.array(list(of.values())) for tag, of in points.items()}
+    at = {tag: np.array(list(of), float) for tag, of in points.items()}
     if "reward/avg" in at:
         curves["episodes"] = at["reward/avg"]
     return RunLog(config, curves, one_line(str(record.get("stopped", ""))), at)
@@ -214,7 +216,7 @@ def read_values(run_dir: Path) -> Iterator[tuple[int, Any]]:
     """Every (step, `Summary.Value`) in a run's event files, in the order in which they were written."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-    for path in sorted(run_dir.glob("events.out.tfevents.*")):
+    for path in filter(Path.is_file, sorted(run_dir.glob("events.out.tfevents.*"))):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
                 yield event.step, value

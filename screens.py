@@ -19,7 +19,7 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
 import pygame
 
-from drawing import picture_of, save_gif
+from drawing import picture_of, q_text, save_gif
 from episode import Episode, action_names
 from model_file import written_whole
 from startup import InputError, check_output
@@ -124,8 +124,8 @@ def q_lines(episode: Episode) -> list[str]:
     """The Q-value of every action, `PANEL` columns wide, the greedy one's marked."""
     if episode.values is None:
         return []
-    names = zip(action_names(episode.env), episode.values, strict=True)
-    return [f"{'>' if i == episode.greedy else ' '}{name[:10]:10}{value:7.2f}" for i, (name, value) in enumerate(names)]
+    named = zip(action_names(episode.env), map(q_text, episode.values), strict=True)
+    return [f"{'>' if i == episode.greedy else ' '}{name[:10]:10}{q:>7}" for i, (name, q) in enumerate(named)]
 
 
 def block(episode: Episode, columns: int, rows: int, show_q: bool) -> list[str]:

@@ -95,8 +95,10 @@ class EpisodeTensorBoard(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Write the settings."""
-        if self._resumed:
-            return
+        if not self._resumed:
+            self._write_settings()
+
+    def _write_settings(self) -> None:
         settings = self._config.hparams()
         table = "\n".join(["| setting | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in settings.items())])
         with self._going_on(), self._writer.as_default(step=0):
@@ -107,6 +109,9 @@ class EpisodeTensorBoard(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Write the window's numbers and flush, so that a killed run keeps them."""
+        if not list(Path(self._log_dir).glob("events.out.tfevents.*")):  # somebody deleted it, TensorFlow does not mind
+            self._writer = tf.summary.create_file_writer(self._log_dir)
+            self._write_settings()
         values: dict[str, Any] = {tag(name): value for name, value in (logs or {}).items() if name != "episode"}
         # Not as a Python number: TensorFlow keeps every one that it has ever seen, and a long run would grow.
         step = np.asarray((logs or {})["episode"], np.int64)

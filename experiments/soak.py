@@ -23,6 +23,7 @@ class Reading(NamedTuple):
     updates: int
     seconds: float
     resident: int  # bytes
+    reference: float  # seconds that a fixed computation took, which tells how fast the machine was just then
     files: int
     threads: int
 
@@ -36,14 +37,21 @@ def read_all(updates: int, seed: int) -> list[Reading]:
     from train import train
 
     readings: list[Reading] = []
+    matrix = np.random.default_rng(0).random((512, 512), np.float32)
+
+    def reference() -> float:
+        began = time.perf_counter()
+        for _ in range(5):
+            matrix @ matrix
+        return time.perf_counter() - began
 
     class Watch(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
             process = psutil.Process()
             files = process.num_fds() if os.name == "posix" else len(process.open_files())
             memory = process.memory_info().rss
-            now = time.perf_counter()
-            readings.append(Reading(int((logs or {})["updates"]), now, memory, files, process.num_threads()))
+            now, updates = time.perf_counter(), int((logs or {})["updates"])
+            readings.append(Reading(updates, now, memory, reference(), files, process.num_threads()))
 
     with tempfile.TemporaryDirectory() as folder:
         lanes = 8
@@ -74,11 +82,13 @@ def report(readings: list[Reading]) -> tuple[str, bool]:
         np.median([(b.updates - a.updates) / (b.seconds - a.seconds) for a, b in itertools.pairwise(part)])
         for part in (first, last)
     ]
+    machine = [1 / np.median([reading.reference for reading in part]) for part in (first, last)]
     memory = [np.mean([reading.resident for reading in part]) for part in (first, last)]
     lines = [
         f"updates     {readings[-1].updates:,} in {readings[-1].seconds - readings[0].seconds:,.0f} s",
         f"memory      {memory[0] / 1e6:,.0f} MB, at the end {memory[1] / 1e6:,.0f} ({memory[1] / memory[0] - 1:+.2%})",
         f"speed       {speeds[0]:,.1f} updates/s, at the end {speeds[1]:,.1f} ({speeds[1] / speeds[0] - 1:+.1%})",
+        f"the machine {machine[1] / machine[0] - 1:+.1%}, by a fixed computation timed in between",
         f"open files  {first[0].files}, at the end {last[-1].files}",
         f"threads     {first[0].threads}, at the end {last[-1].threads}",
     ]

@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from config import PRESETS, Config, parse_config
+from config import PRESETS, Config, parse_command_line, parse_config
 
 ROOT = Path(__file__).parent.parent
 
@@ -155,6 +156,23 @@ def test_another_environments_own_mistake_and_too_large_a_memory(tmp_path: Path)
     assert_refused(wrong_map, "FrozenLake-v1", "KeyError", "9x9")
     huge = run("train.py", *folders, "--memory-size", "1000000000000")
     assert_refused(huge, "--memory-size 1000000000000 takes 351,000.0 GB, this machine has", "transitions fit")
+
+
+def test_what_is_repeated_must_be_the_files_own(saved_model: tuple[Path, Any, Any]) -> None:
+    model = str(saved_model[0])
+    for flags, words in (
+        (["--env", "CartPole-v1"], "was made with --env Blob-v0, which cannot change"),
+        (["--network", "dense"], "was made with --network auto, which cannot change"),
+        (["--env-args", "size=9"], "was made with --env-args {'size': 4}, which cannot change"),
+    ):
+        for script in ("play.py", "evaluate.py"):
+            assert_refused(run(script, model, *flags), words)
+    assert_refused(run("evaluate.py", model, "--exact", "--episodes", "5"), "not allowed with")
+
+
+def test_a_run_to_resume_has_settings_of_its_own() -> None:
+    given = parse_command_line(["--resume", "some", "--steps", "900", "--logs-dir", "elsewhere"])
+    assert given.given == {"steps": 900, "logs_dir": "elsewhere"} and given.config.logs_dir == "elsewhere"
 
 
 def test_flags_presets_and_json_agree() -> None:

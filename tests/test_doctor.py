@@ -1,26 +1,33 @@
 """Every diagnosis on a run that was made to have it, and none on one that is sound."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from config import Config
 from doctor import diagnose
+from run import Run
 from run_folder import RunLog, read_run
 from startup import InputError
+from tensorboard_callback import EpisodeTensorBoard
 from train import train
 
 MakeConfig = Callable[..., Config]
 
 
-def findings(config: Config) -> str:
-    run = train(config)
+def findings_of(run: Run) -> str:
     return "\n".join(diagnose(read_run(run.log_dir)))
+
+
+def findings(config: Config) -> str:
+    return findings_of(train(config))
 
 
 def test_a_sound_run(small_config: MakeConfig) -> None:
@@ -46,20 +53,77 @@ def test_runs_that_were_made_to_be_wrong(small_config: MakeConfig, settings: dic
     assert re.search(expected, findings(small_config(**{"symmetries": False, **settings})))
 
 
-def test_q_values_that_ran_away(small_config: MakeConfig) -> None:
-    # The run itself stops them at twice what is possible; before that, the doctor sees them. A target network that is
-    # never the same and a learning rate of 1 push them up.
+def test_a_run_that_stopped_itself(small_config: MakeConfig) -> None:
     config = small_config(learning_rate=0.05, discount=0.99, loss="mse", reward_clip=0.0, target_update="soft")
     with pytest.raises(InputError, match=r"Q-values average|the loss became"):
         train(dataclasses.replace(config, learning_rate=100.0, target_rate=1.0))
     (log_dir,) = Path(config.logs_dir).iterdir()
-    config, read, stopped, _ = read_run(log_dir)
-    curves = dict(read)
+    stopped = read_run(log_dir).stopped
     assert re.search("Q-values average|the loss became", stopped)
     (text,) = diagnose(read_run(log_dir))
     assert text == f"it stopped itself: {stopped}"
-    curves["run/q_mean"], curves["run/q_limit"] = np.array([1.0, 60.0]), np.array([50.0, 50.0])
-    assert any("Q-values ran away: they average 60.0" in text for text in diagnose(log(config, curves)))
+
+
+class Spoil(keras.callbacks.Callback):
+    """Before a window begins, sets the Q-values of the last layer's first action to a number above or below all."""
+
+    def __init__(self, window: int, value: float) -> None:
+        super().__init__()
+        self.window, self.value = window, value
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch == self.window:
+            kernel, bias = self.model.layers[-1].get_weights()
+            self.model.layers[-1].set_weights([0 * kernel, self.value * (np.arange(len(bias)) == 0)])
+
+
+def test_a_run_that_collapsed(small_config: MakeConfig) -> None:
+    """It learned to win, and then always goes the same way."""
+    config = small_config(
+        episodes=600, lanes=8, learn_every=4, batch_size=64, epsilon_decay=0.995, epsilon_min=0.1, evaluate_every=100,
+        learning_rate_schedule="linear",
+    )  # fmt: skip
+    run = train(config, [Spoil(29, 100.0)])
+    (text,) = diagnose(read_run(run.log_dir))
+    assert text.startswith("it collapsed: greedy play reached")
+
+
+def test_a_run_whose_q_values_ran_away(small_config: MakeConfig) -> None:
+    # Rewards of at most 25 and a discount of 0.9 allow 250. 400 is more, and less than the 510 that stop a run.
+    run = train(small_config(), [Spoil(2, 400.0)])
+    assert re.search(r"Q-values ran away: they average [34]\d\d\.\d, .* allow at most 250.0", findings_of(run))
+
+
+def test_a_run_that_was_not_finished(small_config: MakeConfig) -> None:
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            self.model.stop_training = epoch == 1
+
+    assert findings_of(train(small_config(), [Stop()])).startswith("it was not finished: 40 of 60 episodes")
+
+
+def test_no_reward_yet() -> None:
+    curves = {**curves_of([0.0] * 10), "run/q_mean": np.full(10, 0.1), "run/q_limit": np.zeros(10)}
+    assert diagnose(log(Config(episodes=500), curves)) == []
+
+
+def test_windows_with_gaps_are_left_out(tmp_path: Path) -> None:
+    """As after a disk was full; and a folder named like an event file."""
+    whole = {f"reward_{key}": -200.0 for key in ("avg", "min", "max")}
+    whole |= {"epsilon": 1.0, "steps": 9.0, "updates": 1.0, "episode_length": 20.0, "greedy_avg": -200.0}
+    events = EpisodeTensorBoard(tmp_path, Config())
+    for window in range(4):
+        missing = {1: "updates", 2: "reward_max"}.get(window)
+        numbers = {name: value for name, value in whole.items() if name != missing}
+        events.on_epoch_end(window, {"episode": 50.0 * window, **numbers})
+    events.on_train_end()
+    (tmp_path / "events.out.tfevents.9").mkdir()
+    record = {"config": dataclasses.asdict(Config()), "starts": []}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    found = read_run(tmp_path)
+    assert {tag: len(values) for tag, values in found.curves.items()} == dict.fromkeys(found.curves, 2)
+    assert found.at["greedy/avg"].tolist() == found.curves["episodes"].tolist() == [0, 150]
+    assert diagnose(found)
 
 
 def curves_of(greedy: list[float]) -> dict[str, np.ndarray]:

@@ -42,6 +42,8 @@ class Odd(gym.Env):
         self.steps += 1
         if self.wrong == "raise" and self.steps == 9:
             raise RuntimeError("out of order")
+        if self.wrong == "exit" and self.steps == 9:
+            raise SystemExit(5)
         reward: Any = {"reward": np.inf, "no reward": None}.get(self.wrong, 1.0) if self.steps == 7 else 1.0
         info = {"action_mask": [1, 1, 1]} if self.wrong == "last mask" and self.steps == 10 else {}
         return self._observe(), reward, self.steps == 10 and self.wrong != "end", False, info
@@ -82,6 +84,7 @@ def test_a_sound_one_passes_and_warnings_are_shown(capsys: pytest.CaptureFixture
         ("late", r"gave an observation outside of its space Box.*: array\(\[2"),
         ("infinite", r"gave an observation that is not finite: array\(\[inf"),
         ("raise", r"--env Odd-v0 fails: RuntimeError: out of order"),
+        ("exit", r"fails: SystemExit: 5"),
         ("end", r"did not end in 10,000 random steps and has no limit of its own: set --max-episode-steps"),
     ],
 )
@@ -89,6 +92,22 @@ def test_what_cannot_work_says_why(wrong: str, message: str) -> None:
     config = Config.from_preset(env="Odd-v0", env_args={"wrong": wrong})
     with pytest.raises(InputError, match=message):
         check_env(config)
+
+
+class Unseen(Odd):
+    """Takes no `render_mode`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+def test_modules_without_such_an_environment_and_such_that_cannot_be_shown() -> None:
+    with pytest.raises(InputError, match="test_environments:Misspelt: the module has no class Misspelt derived from"):
+        make_env(Config.from_preset(env="test_environments:Misspelt"))
+    unseen = Config.from_preset(env="test_environments:Unseen")
+    make_env(unseen)
+    with pytest.raises(InputError, match="cannot be shown: its constructor takes no render_mode"):
+        make_env(unseen, "ansi")
 
 
 def test_an_episode_that_nobody_limits_is_cut_some_day() -> None:
@@ -137,7 +156,7 @@ def test_a_file_of_ones_own(own_file: str) -> None:
     env = make_env(Config.from_preset(env=f"{own_file}:Mine", env_args={"wrong": "mask"}))
     assert type(env.unwrapped).__name__ == "Mine" and env.unwrapped.wrong == "mask"  # type: ignore[attr-defined]
     assert time_limit(make_env(Config.from_preset(env=f"{own_file}:Registered-v3"))) == 4
-    with pytest.raises(InputError, match=r"cannot make the environment 'own_file_of_a_user:Missing'.*Missing"):
+    with pytest.raises(InputError, match=r"own_file_of_a_user:Missing: the module has no class Missing derived from"):
         make_env(Config.from_preset(env=f"{own_file}:Missing"))
     with pytest.raises(InputError, match=r"--env: cannot import nowhere.at_all from .*No module named 'nowhere'"):
         make_env(Config.from_preset(env="nowhere.at_all:Mine"))
@@ -240,7 +259,7 @@ def test_options_add_to_the_presets_own() -> None:
 
 def test_only_environments_are_called() -> None:
     """A model file names an environment, which must not be a way to call anything else."""
-    with pytest.raises(InputError, match="cannot make the environment 'os:getcwd'"):
+    with pytest.raises(InputError, match=r"os:getcwd: the module has no class getcwd derived from gymnasium.Env"):
         make_env(Config.from_preset(env="os:getcwd"))
 
 

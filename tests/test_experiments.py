@@ -194,13 +194,15 @@ def soaked(memory: float = 1.0, speed: float = 1.0, files: int = 0) -> list[soak
         late = window > 50
         now += 10 / (speed if late else 1)
         resident = int(1e9 * (memory if late else 1))
-        readings.append(soak.Reading(1_000 * window, now, resident, 20 + files * late, 8))
+        reference = 0.01 if late else 0.008
+        readings.append(soak.Reading(1_000 * window, now, resident, reference, 20 + files * late, 8))
     return readings
 
 
 def test_soak_by_hand() -> None:
     text, is_flat = soak.report(soaked())
     assert is_flat and "1,000 MB, at the end 1,000 (+0.00%)" in text and "100.0 updates/s" in text
+    assert "the machine -20.0%, by a fixed computation" in text
     assert soak.report(soaked(memory=1.019))[1] and not soak.report(soaked(memory=1.021))[1]
     assert soak.report(soaked(speed=0.951))[1] and not soak.report(soaked(speed=0.949))[1]
     assert not soak.report(soaked(files=1))[1]

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import keras
 import numpy as np
+import optree
 import pytest
 import tensorflow as tf
 
@@ -46,6 +47,18 @@ def test_network_is_picked_by_the_space(space: gym.Space, layer: str) -> None:
     assert any(name.name.startswith(layer) for name in model.layers)
     observations = np.stack([space.sample() for _ in range(3)]).astype(example_observation(space).dtype)
     assert model(observations).shape == (3, 5)
+
+
+def test_several_boards_have_a_branch_each() -> None:
+    board = gym.spaces.Box(0, 255, (8, 8), np.uint8)
+    large = gym.spaces.Box(0, 255, (20, 20, 3), np.uint8)
+    space = gym.spaces.Dict(near=board, far=gym.spaces.Tuple([board, large, large]))
+    model = build_q_network(space, 3)
+    assert {"near.rows_scores", "far.0.rows_scores", "far.1.rows_looks", "far.2.rows_looks"} <= {
+        layer.name for layer in model.layers
+    }
+    batch = optree.tree_map(lambda array: array[None], example_observation(space))
+    assert model(batch).shape == (1, 3)
 
 
 def test_numbers_that_stay_small_are_stretched() -> None:
@@ -136,6 +149,23 @@ def no_model(observation_space, n_actions):
 
 def broken(observation_space, n_actions):
     return 1 / 0
+
+class Unsaved(keras.Model):
+    def __init__(self, n_actions):
+        super().__init__()
+        self.out = keras.layers.Dense(n_actions)
+
+    def call(self, x):
+        return self.out(x)
+
+    def get_config(self):
+        raise NotImplementedError("somebody forgot it")
+
+def unsaved(observation_space, n_actions):
+    return Unsaved(n_actions)
+
+def exits(observation_space, n_actions):
+    raise SystemExit(3)
 """
 
 
@@ -158,6 +188,8 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
         ("own.py:no_model", "must return a keras.Model, got int"),
         ("own.py:broken", "ZeroDivisionError"),
         ("own.py:missing", "KeyError: 'missing'"),
+        ("own.py:unsaved", r"makes a Unsaved that Keras cannot save: build it from layers .*somebody forgot it"),
+        ("own.py:exits", "SystemExit: 3"),
         ("nothing.py:good", "there is no file"),
     ],
 )

@@ -23,6 +23,12 @@ def test_groups_are_named_by_what_sets_them_apart() -> None:
     assert plot.group_names([one, Config(seed=2)]) == ["Blob-v0", "Blob-v0"]
     other = dataclasses.replace(one, double=True, seed=3)
     assert plot.group_names([one, other]) == ["double=False", "double=True"]
+    # A preset differs in dozens of settings, which its name says in a word.
+    tutorial, cart = Config.from_preset(preset="tutorial"), Config.from_preset(env="CartPole-v1")
+    assert plot.group_names([one, other, tutorial, cart]) == [
+        "Blob-v0, default, double=False", "Blob-v0, default, double=True", "Blob-v0, tutorial", "CartPole-v1",
+    ]  # fmt: skip
+    assert plot.group_names([one, tutorial]) == ["default", "tutorial"]
 
 
 def log(episodes: list[float], rewards: list[float]) -> RunLog:

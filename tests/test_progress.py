@@ -24,9 +24,7 @@ def test_lines_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
     output = capsys.readouterr()
     lines = output.err.splitlines()
     assert output.out == "" and len(lines) == 3 and output.err.replace("\n", "").isprintable()
-    assert lines[0].startswith(
-        "episode     5,000  reward   -193.2  ( -500.0 to    25.0)  epsilon 0.951    1,150 steps/s"
-    )
+    assert lines[0].startswith("episode  5,000  reward   -193.2  ( -500.0 to    25.0)  epsilon 0.951    1,150 steps/s")
     assert len({len(line) for line in lines}) == 1  # numbers line up
 
 

@@ -123,7 +123,10 @@ def test_a_finished_run_is_extended_or_left_alone(small_config: MakeConfig) -> N
     config = small_config(episodes=40)
     run = train(config)
     given = {"logs_dir": config.logs_dir, "models_dir": config.models_dir}
-    with pytest.raises(InputError, match="is finished: --episodes, above 40, extends it"):
+    finished = "is finished: --episodes, above 40, extends it"
+    with pytest.raises(InputError, match=finished):
+        settings_to_resume(run.log_dir, {"steps": 10**6, "models_dir": config.models_dir})
+    with pytest.raises(InputError, match=finished):
         settings_to_resume(run.log_dir, given)
     longer = settings_to_resume(run.log_dir, {**given, "episodes": 60})
     assert longer == dataclasses.replace(config, episodes=60)

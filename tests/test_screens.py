@@ -20,7 +20,7 @@ from test_play import Script, Stairs, climb
 import screens
 from blob_env import PLAYER, BlobEnv
 from config import Config
-from drawing import picture_of
+from drawing import picture_of, q_text
 from environments import make_env
 from episode import Episode
 from optimum import best_q_values
@@ -83,6 +83,12 @@ def test_the_terminal_fits(
     plain = [re.sub(r"\033\[[0-9;]*m", "", line) for line in lines]
     assert max(map(len, plain)) <= 79
     assert ("down right" in "".join(plain)) == show_q and "return 0, 0 steps" in plain[1]
+
+
+def test_q_values_take_seven_characters() -> None:
+    texts = {0.5: "0.50", -999.99: "-999.99", 1234.5: "1234", -54_321.0: "-54321", -1.2e8: "-1e+08"}
+    for value, text in texts.items():
+        assert q_text(value) == text and len(text) <= 7
 
 
 def test_text_where_there_is_no_colour(capsys: pytest.CaptureFixture[str]) -> None:

@@ -265,7 +265,7 @@ def test_a_reward_that_is_not_finite_stops_the_run(small_config: MakeConfig, mon
 
     monkeypatch.setattr(BlobVectorEnv, "step", spoilt)
     config = small_config()
-    with pytest.raises(InputError, match="Blob-v0 gave a reward that is no finite number"):
+    with pytest.raises(InputError, match=r"Blob-v0 gave a reward that is no finite .* division .*; there was no model"):
         train(config)
     assert not list(Path(config.models_dir).glob("*"))
 

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import errno
-import os
 import resource
 import shutil
 import signal
@@ -23,7 +22,7 @@ import checkpoint
 from blob_env import BlobVectorEnv
 from config import Config
 from experiments.kill_test import differences, fingerprint
-from run_folder import read_run
+from run_folder import lock_run, read_run
 from startup import InputError
 from train import train
 
@@ -54,12 +53,19 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(
 def test_folders_that_vanish_stop_nothing(small_config: MakeConfig, capfd: pytest.CaptureFixture[str]) -> None:
     class Vanish(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            (log_dir,) = Path(config.logs_dir).iterdir()
             if epoch == 0:
                 shutil.rmtree(config.models_dir)
-                shutil.rmtree(Path(config.logs_dir) / os.listdir(config.logs_dir)[0])
+                shutil.rmtree(log_dir)
+            else:  # nobody else can have it
+                with pytest.raises(InputError, match="in use by another process"):
+                    lock_run(log_dir)
 
     config = small_config(checkpoint_every=1e-9, network="dense", episodes=20, aggregate_every=5, evaluate_every=5)
     run = train(config, [Vanish()])
+    assert capfd.readouterr().err.count(f"warning: {run.log_dir} was deleted: it is made again") == 1
+    log = read_run(run.log_dir)
+    assert log.config == config and log.curves["episodes"].tolist() == [5, 10, 15, 20]
     assert run.episode == 20 and run.best and run.best.is_file() and run.last and run.last.is_file()
     # What was lost with the folder is written again: the memory still has it.
     train(dataclasses.replace(config, episodes=40), resume=run.log_dir)
