@@ -224,13 +224,11 @@ def check_trusted(path: Path, config: Config, repeated: Mapping[str, Any]) -> No
         raise InputError(
             f"{path} names code or a path of its own. If you trust it, repeat it: {flags_to_repeat(config)}"
         )
-    own = {"env": config.env, "network": config.network, **config.env_args}
-    for setting in ("env", "network"):
-        if repeated.get(setting) not in (None, own[setting]):
-            raise InputError(f"{path} was made with --{setting} {own[setting]}, which cannot change: leave it out")
-    for key, value in repeated.get("env_args", {}).items():
-        if config.env_args.get(key, value is None) != value:
-            raise InputError(f"{path} was made with --env-args {config.env_args}, which cannot change: leave them out")
+    for setting, own in (("env", config.env), ("network", config.network)):
+        if repeated.get(setting) not in (None, own):
+            raise InputError(f"{path} was made with --{setting} {own}, which cannot change: leave it out")
+    if any(item not in config.env_args.items() for item in repeated.get("env_args", {}).items()):
+        raise InputError(f"{path} was made with --env-args {config.env_args}, which cannot change: leave them out")
 
 
 def flags_to_repeat(config: Config) -> str:

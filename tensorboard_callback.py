@@ -109,18 +109,19 @@ class EpisodeTensorBoard(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Write the window's numbers and flush, so that a killed run keeps them."""
-        if not list(Path(self._log_dir).glob("events.out.tfevents.*")):  # somebody deleted it, TensorFlow does not mind
-            self._writer = tf.summary.create_file_writer(self._log_dir)
-            self._write_settings()
         values: dict[str, Any] = {tag(name): value for name, value in (logs or {}).items() if name != "episode"}
+        pictures = {name: value for name, value in values.items() if isinstance(value, bytes | np.ndarray)}
         # Not as a Python number: TensorFlow keeps every one that it has ever seen, and a long run would grow.
         step = np.asarray((logs or {})["episode"], np.int64)
-        with self._going_on(), self._writer.as_default(step=step):
-            write_numbers({name: value for name, value in values.items() if not isinstance(value, bytes | np.ndarray)})
-            for name, value in values.items():
-                if isinstance(value, bytes | np.ndarray):
+        with self._going_on():
+            if not list(Path(self._log_dir).glob("events.out.tfevents.*")):  # deleted, which TensorFlow does not notice
+                self._writer = tf.summary.create_file_writer(self._log_dir)
+                self._write_settings()
+            with self._writer.as_default(step=step):
+                write_numbers({name: value for name, value in values.items() if name not in pictures})
+                for name, value in pictures.items():
                     write_picture(name, value)
-            self._writer.flush()
+                self._writer.flush()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Close the event file."""

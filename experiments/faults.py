@@ -367,7 +367,7 @@ FAULTS = [
     *_faults(
         "model_file.py",
         "tests/test_cli.py::test_what_is_repeated_must_be_the_files_own",
-        ("another environment than the file's", "not in (None, own[setting]):", "in ():"),
+        ("another environment than the file's", "not in (None, own):", "in ():"),
     ),
     *_faults(
         "networks.py",
