@@ -79,9 +79,10 @@ def train(
         tensorboard = EpisodeTensorBoard(run.log_dir, config, resumed=resume is not None)
         observations, masks = run.begin([*learning_rate_callbacks(agent), *callbacks, Pictures(run), tensorboard])
         while agent.progress < 1 and not agent.online.stop_training and not run.interrupted:
-            # Play one step of every lane, remember it, learn from what is remembered.
+            # Play one step of every lane, remember it, learn from what is remembered. Masks say what is legal.
             actions = agent.act(observations, agent.epsilon, masks)
             next_observations, rewards, terminated, truncated, infos = envs.step(actions)
+            # Where an episode ended, its lane has been reset already: what the step led to is in the infos.
             final = final_observations(next_observations, infos)
             final_masks = final_action_masks(infos, masks.shape)
             agent.remember(observations, actions, rewards, terminated, truncated, final, final_masks)
@@ -119,6 +120,8 @@ def main() -> None:
     best = run.best
     del run  # with its replay memory, to make room for the judge's tables
     if solvable and best:
+        if not QUIET:
+            say("judging the best model from all starts, some seconds")
         with exit_on_bad_input():
             say(judge_model(best, foreign_parts(CONFIG)).table(), sys.stdout)
 
