@@ -185,7 +185,8 @@ class Screen:
         # A number of its own: two servers that look for a free one at the same moment may find the same.
         read, write = os.pipe()
         display = f":{1_000 + os.getpid() % 50_000}"
-        command = ["Xvfb", display, "-displayfd", str(write), "-screen", "0", "900x700x24"]
+        # Without "-noreset" it starts anew whenever its last client leaves, as xdotool does, and drops who comes then.
+        command = ["Xvfb", display, "-noreset", "-displayfd", str(write), "-screen", "0", "900x700x24"]
         self._server = subprocess.Popen(command, pass_fds=[write])
         os.read(read, 16)  # it is ready
         self.env = {**os.environ, "DISPLAY": display}
