@@ -16,7 +16,7 @@ test: .venv/installed-dev
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 .venv/installed: requirements.txt
-	@$(PYTHON) startup.py
+	@$(PYTHON) -m console.python_version
 	@echo "installing the requirements into .venv"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt

@@ -14,12 +14,13 @@ import psutil
 import tensorflow as tf
 
 from config import Config
+from console.errors import InputError
+from environments.actions import epsilon_greedy
+from environments.spaces import Observations, check_like, example_observation
+from environments.symmetry import Symmetry, mean_over_symmetries
 from networks import batch_signature, build_q_network, compile_q_values, suits_xla
-from prioritized_replay import PrioritizedReplayMemory
-from replay_memory import ReplayMemory, check_like
-from spaces import Observations, epsilon_greedy, example_observation
-from startup import InputError
-from symmetry import Symmetry, mean_over_views
+from replay.samplers import PrioritizedReplayMemory
+from replay_memory import ReplayMemory
 
 
 class UpdateStats(NamedTuple):
@@ -85,7 +86,7 @@ class DQNAgent:
         observations = batch_signature(observation_space)
         numbers, masks = tf.TensorSpec([None]), tf.TensorSpec([None, self.n_actions], tf.bool)
         signature = [observations, tf.TensorSpec([None], tf.int32), numbers, numbers, observations, masks, numbers]
-        self.q_values = mean_over_views(compile_q_values(self.online, observation_space), self._symmetries)
+        self.q_values = mean_over_symmetries(compile_q_values(self.online, observation_space), self._symmetries)
         update = tf.function(self._update_eagerly, input_signature=signature, jit_compile=suits_xla(self.online))
         self._update = update.get_concrete_function()  # calls to it are checked less, and so a tenth faster
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-
-from symmetry import Symmetry
 
 MOVES = np.array([(1, 1), (-1, -1), (-1, 1), (1, -1), (1, 0), (-1, 0), (0, 1), (0, -1), (0, 0)])
 MOVE_NAMES = ("down right", "up left", "up right", "down left", "down", "up", "right", "left", "stay")
@@ -140,23 +137,32 @@ class BlobRules:
             return (positions[:, PLAYER, None] - positions[:, FOOD:]).reshape(-1, 4)
         return positions[:, :, 0] * self.size + positions[:, :, 1]
 
-    def symmetries(self) -> list[Symmetry]:
-        """The eight of the square: playing a mirrored or turned board with the moves turned alike changes nothing."""
-        turns = itertools.product((False, True), repeat=3)
-        if self.observation == "cells":  # looked up: a table sees every step in all views
-            return [Symmetry(self._turned_cells(turn).__getitem__, _turned_moves(turn)) for turn in turns]
-        return [Symmetry(functools.partial(self._turn, turn=turn), _turned_moves(turn)) for turn in turns]
+    def symmetries(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]]:
+        """The eight symmetries of the square, as data: (places, signs, actions, values) of the observation.
 
-    def _turn(self, observations: np.ndarray, turn: Turn) -> np.ndarray:
+        Number i of a turned observation, flattened, is `signs[i]` times number `places[i]` of the original; where
+        `values` is not None, a cell v becomes `values[v]`. A move a becomes `actions[a]`.
+        """
+        return [self._symmetry(turn) for turn in itertools.product((False, True), repeat=3)]
+
+    def _symmetry(self, turn: Turn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
         transpose, flip_x, flip_y = turn
+        signs, values = np.ones(3, np.int8), None
         if self.observation == "image":
-            images = observations.transpose(0, 2, 1, 3) if transpose else observations
-            return images[:, :: -1 if flip_x else 1, :: -1 if flip_y else 1]
-        return _turned(observations.reshape(-1, 2, 2), turn).reshape(-1, 4)
+            image = np.arange(self.size**2 * 3).reshape(self.size, self.size, 3)
+            image = image.transpose(1, 0, 2) if transpose else image
+            places = image[:: -1 if flip_x else 1, :: -1 if flip_y else 1].ravel()
+            signs = np.ones(len(places), np.int8)
+        elif self.observation == "offsets":
+            places = np.array([1, 0, 3, 2] if transpose else [0, 1, 2, 3])
+            signs = np.array([-1 if flip_x else 1, -1 if flip_y else 1] * 2, np.int8)
+        else:
+            places, values = np.arange(3), self._turned_cells(turn)
+        return places, signs, _turned_moves(turn), values
 
     def _turned_cells(self, turn: Turn) -> np.ndarray:
-        """int64 (cells,): which cell each becomes."""
-        # Turned about the board's middle, in half cells so that the numbers stay whole.
+        """int64 (cells,): the cell that each cell becomes."""
+        # About the board's middle, in half cells so that the numbers stay whole.
         doubled = 2 * np.stack(np.divmod(np.arange(self.size**2), self.size), axis=1) - (self.size - 1)
         return (_turned(doubled, turn) + self.size - 1) // 2 @ np.array([self.size, 1])
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
+from console.errors import InputError
 from presets import PRESETS, preset_of
-from startup import InputError, exit_on_bad_input, make_parser
 
 NETWORKS = ("auto", "dense", "per-action", "tutorial")
+
+
 METHODS = ("dqn", "q-learning", "sarsa", "expected-sarsa", "sarsa-lambda", "q-lambda")  # see q_table.py
+
+
 LONGEST_ENV_ARGS = 10_000  # a map drawn in letters is fine, one that fills the memory is not
 
 
@@ -129,7 +130,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            _check(_flag(setting.name), getattr(self, setting.name), str(setting.type), setting.metadata)
+            _check(flag_of(setting.name), getattr(self, setting.name), str(setting.type), setting.metadata)
         if self.preset not in PRESETS:
             raise InputError(f"--preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
         if self.network not in NETWORKS and not re.fullmatch(r".+\.py:\w+", self.network):
@@ -186,7 +187,8 @@ class Config:
         return {k: v if isinstance(v, bool | int | float) else str(v) for k, v in asdict(self).items()}
 
 
-def _flag(name: str) -> str:
+def flag_of(name: str) -> str:
+    """The command line flag of a setting."""
     return "--" + name.replace("_", "-")
 
 
@@ -208,90 +210,3 @@ def _check(flag: str, value: Any, type_name: str, bounds: Any) -> None:
         raise InputError(f"{flag} must be at most {bounds['at_most']}, got {value}")
     if "choices" in bounds and value not in bounds["choices"]:
         raise InputError(f"{flag} must be one of {', '.join(bounds['choices'])}, got {value!r}")
-
-
-def parse_config(arguments: Sequence[str] | None = None) -> Config:
-    """The settings of `parse_command_line`."""
-    return parse_command_line(arguments).config
-
-
-class CommandLine(NamedTuple):
-    """What `train.py` was told: the settings, those of them that were given, the run to resume (None to start one), and
-    whether to show no progress."""
-
-    config: Config
-    given: dict[str, Any]
-    resume: str | None
-    quiet: bool
-
-
-def parse_command_line(arguments: Sequence[str] | None = None) -> CommandLine:
-    """Read the command line of `train.py`; a mistake ends the program with one line and exit code 2."""
-    parser = make_parser(
-        "Train a deep Q-network on a Gymnasium environment with discrete actions. The defaults are Blob's; other "
-        "environments' are in presets.py."
-    )
-    for setting in fields(Config):
-        default = setting.default if setting.name != "env_args" else "none"
-        kind = str(setting.type).removesuffix(" | None")
-        options: dict[str, Any] = {
-            "help": f"{setting.metadata['help']} (default: {default})",
-            "default": argparse.SUPPRESS,
-        }
-        if kind == "bool":
-            options["action"] = argparse.BooleanOptionalAction
-        elif setting.name == "env_args":
-            options |= {"nargs": "*", "metavar": "KEY=VALUE"}
-        elif setting.name == "preset":
-            options |= {"choices": tuple(PRESETS)}
-        elif "choices" in setting.metadata:
-            options |= {"choices": setting.metadata["choices"]}
-        else:
-            options |= {"type": {"int": int, "float": float, "str": str}[kind], "metavar": kind.upper()}
-        parser.add_argument(_flag(setting.name), **options)
-    parser.add_argument(
-        "--size", type=int, metavar="INT", help="cells along Blob's side, short for --env-args size=INT"
-    )
-    parser.add_argument(
-        "--resume",
-        metavar="RUN",
-        help="go on with a run in --logs-dir from its last checkpoint; latest is the last run",
-    )
-    parser.add_argument("--quiet", action="store_true", help="show no progress, only what the run came to")
-    given = vars(parser.parse_args(arguments))
-    size, resume, quiet = given.pop("size"), given.pop("resume"), given.pop("quiet")
-    with exit_on_bad_input(parser.prog):
-        if "env_args" in given:
-            given["env_args"] = dict(_parse_env_arg(text) for text in given["env_args"])
-        if size is not None:
-            given["env_args"] = {"size": size, **given.get("env_args", {})}
-        # A run to resume has settings of its own, with which those given are checked later.
-        config = Config.from_preset(**{k: v for k, v in given.items() if not resume or k == "logs_dir"})
-        return CommandLine(config, given, resume, quiet)
-
-
-def add_repeated(parser: argparse.ArgumentParser) -> None:
-    """Let a script that reads a `.model` file take what of its settings must be repeated to be trusted."""
-    parser.add_argument("--env", help="repeat it if the file names an environment of its own that you trust")
-    parser.add_argument("--env-args", nargs="+", default=[], metavar="KEY=VALUE", help="the same, of paths among these")
-    parser.add_argument("--network", help="the same, of a network file")
-
-
-def repeated_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was given of `add_repeated`, as `model_file.check_trusted` takes it.
-
-    Raises:
-        InputError: `--env-args` are none.
-    """
-    env_args = dict(_parse_env_arg(text) for text in arguments.env_args)
-    return {"env": arguments.env, "network": arguments.network, "env_args": env_args}
-
-
-def _parse_env_arg(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not key.isidentifier() or not equals:
-        raise InputError(f"--env-args takes KEY=VALUE, got {text!r}")
-    try:
-        return key, json.loads(value)
-    except ValueError:  # what is not JSON (a number, true, false, a list) is text
-        return key, value

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from config import add_repeated, repeated_settings
-from environments import has_own_lanes
-from greedy_play import Episodes, make_evaluation_envs, play_greedily
-from model_file import load_q_values, make_saved_env, read_saved_agent
-from startup import at_least, end_quietly, exit_on_bad_input, import_tensorflow, make_parser
+from console.arguments import add_trust_arguments, at_least, make_parser, trusted_settings
+from console.errors import exit_on_bad_input
+from console.signals import end_quietly
+from console.tensorflow_import import import_tensorflow
+from environments.make import has_vector_version
+from storage.loading import load_q_values, make_saved_env
+from storage.model_file import read_saved_agent
+from training.greedy_play import Episodes, make_evaluation_envs, play_greedily
 
 EPISODES = 100  # by default, of environments other than Blob
 
@@ -18,7 +21,7 @@ def main() -> None:
     end_quietly()
     parser = make_parser("Play a saved model greedily over many seeded episodes and print its scores.")
     parser.add_argument("model", type=Path, help="a .model file")
-    add_repeated(parser)
+    add_trust_arguments(parser)
     starts = parser.add_mutually_exclusive_group()
     starts.add_argument(
         "--exact", action="store_true", help="judge a Blob model over all starts instead, against the optimum"
@@ -27,18 +30,18 @@ def main() -> None:
     parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
     arguments = parser.parse_args()
     with exit_on_bad_input():
-        saved = read_saved_agent(arguments.model, repeated_settings(arguments))
+        saved = read_saved_agent(arguments.model, trusted_settings(arguments))
         env = make_saved_env(arguments.model, saved)
         import_tensorflow()
         if arguments.exact:
-            from optimum import judge_model
+            from blob.judge import judge_model
 
             env.close()
-            print(judge_model(arguments.model, repeated_settings(arguments)).table())
+            print(judge_model(arguments.model, trusted_settings(arguments)).table())
             return
         q_values = load_q_values(arguments.model, env, saved)
         config = saved.config
-        count = arguments.episodes or (10_000 if has_own_lanes(config) else EPISODES)
+        count = arguments.episodes or (10_000 if has_vector_version(config) else EPISODES)
         envs = make_evaluation_envs(config, count, most=EPISODES)
     episodes = play_greedily(envs, q_values, count, arguments.seed, config.discount, config.reward_clip)
     env.close()

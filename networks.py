@@ -14,8 +14,8 @@ import tensorflow as tf
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 from keras import layers, ops
 
-from spaces import QValues, example_observation
-from startup import InputError
+from console.errors import InputError
+from environments.spaces import QValues, example_observation
 
 NAME = "q_network"  # of all models made here but not of a user's own
 LARGEST_GRID = 64  # a side above it is a screen, not a board

@@ -5,95 +5,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
-from blob_solver import is_solvable
-from config import add_repeated, repeated_settings
-from environments import make_env, same_game
-from episode import Episode, action_keys, action_names
-from model_file import SavedAgent, load_q_values, make_saved_env, read_saved_agent
-from screens import Film, Recorded, Screen, Terminal, Window, can_open_window, check_film
-from startup import (
-    InputError,
-    at_least,
-    end_quietly,
-    exit_on_bad_input,
-    import_tensorflow,
-    make_parser,
-)
+from blob.solver import is_solvable
+from console.arguments import add_trust_arguments, at_least, make_parser, trusted_settings
+from console.errors import InputError, exit_on_bad_input
+from console.signals import end_quietly
+from console.tensorflow_import import import_tensorflow
+from environments.known import action_names
+from environments.make import make_env, same_game
+from storage.loading import load_q_values, make_saved_env
+from storage.model_file import SavedAgent, read_saved_agent
+from viewer.episode import Episode
+from viewer.film import Film, check_film
+from viewer.keys import action_keys
+from viewer.player import Player
+from viewer.screen import Recorded, Screen
+from viewer.terminal import Terminal
+from viewer.window import Window, can_open_window
 
 OPTIMAL = "optimal"
-FOREVER = 1e9  # seconds
-PACE, FASTEST = 1.5, 1000.0  # by which a key makes it faster or slower; steps a second
-FRAMES_AT_END = 4  # for which the end of an episode stays
-# What keys ask for, by `pygame.key.name`, unless they play an action.
-COMMANDS: Mapping[str, str] = {
-    "space": "pause", "p": "pause", ".": "step", "-": "slower", "[-]": "slower", "=": "faster", "+": "faster",
-    "[+]": "faster", "r": "restart", "n": "next", "q": "quit", "escape": "quit",
-}  # fmt: skip
-
-
-class Player:
-    """Plays episodes side by side, from the same seed, as the keys say.
-
-    Args:
-        episodes: of one or more players.
-        screen: that shows them.
-        fps: steps per second.
-        actions: what keys play; then a person plays the first episode, and the others wait for every step of it.
-    """
-
-    def __init__(
-        self, episodes: Sequence[Episode], screen: Screen, fps: float, actions: Mapping[str, int] | None = None
-    ) -> None:
-        self._episodes, self._screen, self._fps = episodes, screen, fps
-        self._actions = actions or {}
-        self._commands = {key: command for key, command in COMMANDS.items() if key not in self._actions}
-        self._paused = False
-
-    def play(self, seed: int, count: int) -> None:
-        """Play from so many seeds, one after the other, and print what each came to."""
-        number, command = 0, ""
-        while number < count and command != "quit":
-            command = self._play_one(seed + number)
-            told = "; ".join(f"{e.name}: {e}" if len(self._episodes) > 1 else str(e) for e in self._episodes)
-            print(f"episode {number + 1}: {told}{', stopped' if command else ''}")
-            number += command != "restart"
-
-    def _play_one(self, seed: int) -> str:
-        """Play until all have ended, or a key asks for something else: for what, or ""."""
-        for episode in self._episodes:
-            episode.reset(seed)
-        while True:
-            self._screen.show(self._episodes)
-            is_over = all(episode.ending for episode in self._episodes)
-            waits = self._paused or (self._actions and not self._episodes[0].ending)
-            key = self._screen.wait(FOREVER if waits else (FRAMES_AT_END if is_over else 1) / self._fps)
-            command = self._commands.get(key, "")
-            if command in ("restart", "next", "quit"):
-                return "" if is_over and command == "next" else command
-            if command in ("slower", "faster"):
-                self._fps = min(self._fps * (PACE if command == "faster" else 1 / PACE), FASTEST)
-            if command in ("pause", "step"):
-                self._paused = command == "step" or not self._paused
-            # A key that is held down plays no further than to the end.
-            if (key in self._actions and not is_over) or command == "step" or not (key or waits):
-                if is_over:
-                    return ""
-                self._step(self._actions.get(key))
-
-    def _step(self, action: int | None) -> None:
-        """Take a step in every episode that goes on, if the person's action is legal."""
-        first = self._episodes[0]
-        if self._actions and not first.ending and (action is None or not first.is_legal(action)):
-            return
-        for episode in self._episodes:
-            if not episode.ending:
-                episode.step(action if self._actions and episode is first else None)
 
 
 def check_opponent(arguments: argparse.Namespace, saved: SavedAgent) -> None:
@@ -104,7 +39,7 @@ def check_opponent(arguments: argparse.Namespace, saved: SavedAgent) -> None:
         if not is_solvable(saved.config):
             raise InputError("--versus optimal needs a Blob-v0 of 200 steps whose food and enemy stand still")
         return
-    other = read_saved_agent(Path(arguments.versus), repeated_settings(arguments))
+    other = read_saved_agent(Path(arguments.versus), trusted_settings(arguments))
     if not same_game(saved.config, other.config):
         games = [
             f"{config.env} with {config.env_args} and {config.max_episode_steps or 'its own'} steps at most"
@@ -125,12 +60,12 @@ def make_episodes(arguments: argparse.Namespace, env: gym.Env, saved: SavedAgent
     if not arguments.versus:
         return [model]
     if arguments.versus == OPTIMAL:
-        from optimum import best_q_values
+        from blob.optimal_player import best_q_values
 
         env = make_env(saved.config, mode)
         return [model, Episode(env, best_q_values(env), OPTIMAL)]
     path = Path(arguments.versus)
-    other = read_saved_agent(path, repeated_settings(arguments))
+    other = read_saved_agent(path, trusted_settings(arguments))
     env = make_saved_env(path, other, mode)
     return [model, Episode(env, load_q_values(path, env, other), path.stem)]
 
@@ -139,7 +74,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     parser = make_parser("Watch a saved model play greedily, or play against it.")
     parser.add_argument("model", type=Path, help="a .model file")
-    add_repeated(parser)
+    add_trust_arguments(parser)
     parser.add_argument("--episodes", type=at_least(1), default=5, help="episodes (default: %(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
     parser.add_argument("--fps", type=at_least(1), help="steps a second (default: the environment's own)")
@@ -199,7 +134,7 @@ def main() -> None:
     arguments = parse_arguments()
     with exit_on_bad_input():
         check_screen(arguments)
-        saved = read_saved_agent(arguments.model, repeated_settings(arguments))
+        saved = read_saved_agent(arguments.model, trusted_settings(arguments))
         metadata: dict[str, Any] = make_env(saved.config).metadata
         modes = metadata.get("render_modes", [])
         where = choose_screen(arguments, modes)
@@ -221,7 +156,3 @@ def main() -> None:
         screen.close()
     for episode in episodes:
         episode.env.close()
-
-
-if __name__ == "__main__":
-    main()

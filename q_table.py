@@ -17,9 +17,11 @@ from gymnasium.spaces import Discrete, MultiDiscrete
 
 from agent import DQNAgent, UpdateStats
 from config import Config
-from replay_memory import ReplayMemory, check_like
-from spaces import Observations, epsilon_greedy, example_observation, rows_of, table_shape
-from symmetry import Symmetry
+from environments.actions import epsilon_greedy
+from environments.spaces import Observations, check_like, example_observation
+from environments.symmetry import Symmetry
+from environments.table_rows import rows_of, table_shape
+from replay_memory import ReplayMemory
 
 ON_POLICY = ("sarsa", "sarsa-lambda")  # learn from the next action that is taken
 WITH_TRACES = ("sarsa-lambda", "q-lambda")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import optree
 
-from spaces import Observations
+from environments.spaces import Observations, check_like
 
 
 class Transition(NamedTuple):
@@ -332,9 +332,3 @@ class ReplayMemory:
             "ended": self._ended,
             "next_masks": self._next_masks,
         }
-
-
-def check_like(name: str, found: np.ndarray, needed: np.ndarray) -> None:
-    """Raise ValueError unless an array of a state has the shape and dtype needed here."""
-    if (found.shape, found.dtype) != (needed.shape, needed.dtype):
-        raise ValueError(f"{name} is {found.dtype} {found.shape} in the state, {needed.dtype} {needed.shape} here")

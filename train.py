@@ -11,11 +11,14 @@ from pathlib import Path
 
 if __name__ == "__main__":
     # Read and check the settings first: a mistake should not wait the seconds that importing TensorFlow takes.
-    from config import parse_command_line
-    from environments import check_env
-    from model_file import read_saved_agent
-    from run_folder import find_run, settings_to_resume
-    from startup import check_writable, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow
+    from console.arguments import check_writable
+    from console.errors import exit_on_bad_input
+    from console.signals import end_quietly_on_ctrl_c
+    from console.tensorflow_import import import_tensorflow
+    from environments.check import check_env
+    from storage.model_file import read_saved_agent
+    from storage.run_folder import find_run, settings_to_resume
+    from training.command import parse_command_line
 
     end_quietly_on_ctrl_c()  # training itself ends more carefully, see StopOnSignal
     CONFIG, GIVEN, RESUME, QUIET = parse_command_line()
@@ -33,14 +36,16 @@ import keras
 
 from agent import DQNAgent
 from config import Config
-from environments import final_observations, foreign_parts, make_vector_env, published_symmetries
-from model_file import set_saved_weights
-from pictures import Pictures
+from console.messages import say
+from environments.actions import action_masks, final_action_masks
+from environments.known import symmetries_of
+from environments.lanes import final_observations, make_vector_env
 from q_table import Agent, QTableAgent
-from run import Run
-from spaces import action_masks, final_action_masks
-from startup import say
-from tensorboard_callback import EpisodeTensorBoard
+from storage.loading import set_saved_weights
+from storage.trust import untrusted_settings
+from training.pictures import Pictures
+from training.run import Run
+from training.tensorboard_callback import EpisodeTensorBoard
 
 
 def train(
@@ -69,7 +74,7 @@ def train(
         config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
     envs = make_vector_env(config, config.lanes, resumable=True)
     make_agent = DQNAgent if config.method == "dqn" else QTableAgent
-    symmetries = published_symmetries(envs)
+    symmetries = symmetries_of(envs)
     agent: Agent = make_agent(envs.single_observation_space, envs.single_action_space, config, symmetries)
     if config.init_from and isinstance(agent, DQNAgent) and not resume:
         set_saved_weights(Path(config.init_from), agent.online)
@@ -77,7 +82,7 @@ def train(
     run = Run(agent, envs, resume, quiet)
     with closing(envs), run:
         tensorboard = EpisodeTensorBoard(run.log_dir, config, resumed=resume is not None)
-        observations, masks = run.begin([*learning_rate_callbacks(agent), *callbacks, Pictures(run), tensorboard])
+        observations, masks = run.begin([*learning_rate_callbacks(agent), *callbacks, Pictures(config), tensorboard])
         while agent.progress < 1 and not agent.online.stop_training and not run.interrupted:
             # Play one step of every lane, remember it, learn from what is remembered. Masks say what is legal.
             actions = agent.act(observations, agent.epsilon, masks)
@@ -107,9 +112,10 @@ def learning_rate_callbacks(agent: Agent) -> list[keras.callbacks.Callback]:
 def main() -> None:
     """The command line."""
     # Blob's optimum is known. It only judges, in a curve and, in the end, a table: `train` does not even import it.
-    from blob_solver import is_solvable
-    from optimum import PercentOfOptimum, PolicyMap, judge_model
-    from progress import summary
+    from blob.callbacks import PercentOfOptimum, PolicyMap
+    from blob.judge import judge_model
+    from blob.solver import is_solvable
+    from training.summary import summary
 
     solvable = is_solvable(CONFIG)
     with exit_on_bad_input():
@@ -123,7 +129,7 @@ def main() -> None:
         if not QUIET:
             say("judging the best model from all starts, some seconds")
         with exit_on_bad_input():
-            say(judge_model(best, foreign_parts(CONFIG)).table(), sys.stdout)
+            say(judge_model(best, untrusted_settings(CONFIG)).table(), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from config import PRESETS, Config
-from startup import (
-    InputError,
-    at_least,
-    check_writable,
-    end_quietly_on_ctrl_c,
-    exit_on_bad_input,
-    import_tensorflow,
-    make_parser,
-)
+from config import Config
+from console.arguments import at_least, check_writable, make_parser
+from console.errors import InputError, exit_on_bad_input
+from console.signals import end_quietly_on_ctrl_c
+from console.tensorflow_import import import_tensorflow
+from presets import PRESETS
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -63,7 +59,8 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
     import_tensorflow()
     import keras
 
-    from optimum import PercentOfOptimum, judge_model
+    from blob.callbacks import PercentOfOptimum
+    from blob.judge import judge_model
     from train import train
 
     curve: list[Row] = []

@@ -12,8 +12,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from blob.solver import start_means
 from blob_env import BlobRules
-from blob_solver import start_means
 from experiments.ablation import Row
 
 # Student's t for a two-sided 95% interval, by the number of seeds less one (Student 1908).

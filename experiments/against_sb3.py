@@ -11,9 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from config import Config
-from environments import make_env
+from console.arguments import at_least, make_parser
+from console.errors import InputError, exit_on_bad_input
+from console.signals import end_quietly_on_ctrl_c
+from console.tensorflow_import import import_tensorflow
+from environments.make import make_env
 from experiments.benchmark import ProjectAgent, Stretch, Trainer, build, measure, total
-from startup import InputError, at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
 
 PROJECT, PEER = "this project", "Stable-Baselines3"
 

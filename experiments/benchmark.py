@@ -17,9 +17,14 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from blob_env import MOVES
-from config import PRESETS, Config
-from environments import final_observations, make_vector_env, published_symmetries
-from startup import at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
+from config import Config
+from console.arguments import at_least, make_parser
+from console.errors import exit_on_bad_input
+from console.signals import end_quietly_on_ctrl_c
+from console.tensorflow_import import import_tensorflow
+from environments.known import symmetries_of
+from environments.lanes import final_observations, make_vector_env
+from presets import PRESETS
 
 if TYPE_CHECKING:
     import keras
@@ -93,7 +98,7 @@ class ProjectAgent:
 
         self.envs = make_vector_env(config, config.lanes)
         spaces = self.envs.single_observation_space, self.envs.single_action_space
-        self.agent = DQNAgent(*spaces, config, published_symmetries(self.envs))
+        self.agent = DQNAgent(*spaces, config, symmetries_of(self.envs))
         self.observations, _ = self.envs.reset(seed=config.seed)
         self.steps = self.updates = 0
         self.flops_per_step = forward_flops(self.agent.online)

@@ -12,16 +12,11 @@ from typing import Any
 import numpy as np
 
 from config import Config
+from console.arguments import at_least, check_writable, make_parser
+from console.errors import InputError, exit_on_bad_input
+from console.signals import end_quietly_on_ctrl_c
+from console.tensorflow_import import import_tensorflow
 from experiments.ablation import Row, append, in_own_process, read
-from startup import (
-    InputError,
-    at_least,
-    check_writable,
-    end_quietly_on_ctrl_c,
-    exit_on_bad_input,
-    import_tensorflow,
-    make_parser,
-)
 
 SIZES = (5, 10, 20, 30, 50)
 LEARNERS = ("cells", "offsets", "network")  # two tables and the default agent
@@ -67,7 +62,7 @@ def train_once(learner: str, size: int, seconds: float) -> tuple[list[Row], Row]
     import keras
     import psutil
 
-    from optimum import PercentOfOptimum
+    from blob.callbacks import PercentOfOptimum
     from q_table import QTableAgent
     from train import train
 

@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from config import Config
-from environments import make_env
+from console.arguments import at_least, check_writable, make_parser
+from console.errors import exit_on_bad_input
+from console.signals import end_quietly_on_ctrl_c
+from console.tensorflow_import import import_tensorflow
+from environments.make import make_env
 from experiments.ablation import Row, append, in_own_process, read
-from startup import at_least, check_writable, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
 
 # What is to be reached. The best published DQN, of Stable-Baselines3's zoo, scores 500, -76.6, -100.8 and 154.4; the
 # last three are solved when every episode is played as well as can be.
@@ -38,9 +41,10 @@ def train_once(env: str, seed: int) -> Row:
     """Train by the environment's preset in this process, and score the best model: a row of the table. `seconds` is the
     training's, evaluations included; `optimum` the best mean return from the same starts, where it is known."""
     import_tensorflow()
-    from greedy_play import make_evaluation_envs, play_greedily
-    from model_file import load_q_values, make_saved_env, read_saved_agent
+    from storage.loading import load_q_values, make_saved_env
+    from storage.model_file import read_saved_agent
     from train import train
+    from training.greedy_play import make_evaluation_envs, play_greedily
 
     with tempfile.TemporaryDirectory() as folder:
         config = Config.from_preset(env=env, seed=seed, models_dir=f"{folder}/models", logs_dir=f"{folder}/logs")

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from checkpoint import Checkpoints, newest_manifest, newest_whole
-from model_file import TABLE, WEIGHTS
-from run_folder import read_record, read_values
-from startup import at_least, end_quietly_on_ctrl_c, make_parser
+from console.arguments import at_least, make_parser
+from console.signals import end_quietly_on_ctrl_c
+from reports.curves import read_values
+from storage.checkpoint import Checkpoints, newest_intact, newest_manifest
+from storage.model_file import TABLE, WEIGHTS
+from storage.run_folder import read_record
 
 # A run of seconds with what the default run has: priorities, symmetries, a target network that counts episodes, and a
 # replay memory that is full before the end. Checkpoints follow so close that a good part of the kills hits one.
@@ -112,7 +114,7 @@ def fingerprint(folder: Path) -> dict[str, Any]:
     (log_dir,) = folder.glob("logs/*/")
     manifest = newest_manifest(log_dir / "checkpoints")
     segments = [safetensors.numpy.load_file(log_dir / "checkpoints" / file["file"]) for file in manifest["segments"]]
-    _, state = newest_whole(Checkpoints(log_dir / "checkpoints", None))  # type: ignore[arg-type]
+    _, state = newest_intact(Checkpoints(log_dir / "checkpoints", None))  # type: ignore[arg-type]
     config = state.pop("config")
     first = state["agent"]["memory"]["appended"] - config["memory_size"] // config["lanes"]
     for of_the_process in ("elapsed", "events", "best"):

@@ -10,11 +10,14 @@ from unittest import mock
 
 import numpy as np
 
+from blob.judge import judge
+from blob.solver import MAX_STEPS, Games
 from blob_env import BlobRules, BlobVectorEnv
-from blob_solver import MAX_STEPS, Games, judge
 from config import Config
-from environments import final_observations
-from startup import at_least, end_quietly_on_ctrl_c, import_tensorflow, make_parser
+from console.arguments import at_least, make_parser
+from console.signals import end_quietly_on_ctrl_c
+from console.tensorflow_import import import_tensorflow
+from environments.lanes import final_observations
 
 
 class RandomAxisGames(Games):
@@ -90,7 +93,7 @@ def nine_way_targets(episodes: int) -> dict[str, tuple[float, float]]:
     import tensorflow as tf
 
     from agent import DQNAgent
-    from optimum import judge_model
+    from blob.judge import judge_model
     from train import train
 
     class NineWay(DQNAgent):

@@ -10,8 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from console.arguments import make_parser
+from console.signals import end_quietly_on_ctrl_c
 from experiments.faults import FAULTS, Fault
-from startup import end_quietly_on_ctrl_c, make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS_PASSED, TESTS_FAILED = 0, 1  # pytest's exit codes

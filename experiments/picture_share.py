@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from config import Config
-from startup import at_least, end_quietly_on_ctrl_c, import_tensorflow, make_parser
+from console.arguments import at_least, make_parser
+from console.signals import end_quietly_on_ctrl_c
+from console.tensorflow_import import import_tensorflow
 
 
 def seconds_in(seconds: dict[str, float], of: type, method: str) -> None:
@@ -28,10 +30,10 @@ def seconds_in(seconds: dict[str, float], of: type, method: str) -> None:
 def measure(config: Config) -> tuple[dict[str, float], float]:
     """Train, and count the seconds of every kind of callback and of the whole run."""
     import_tensorflow()
-    from optimum import PercentOfOptimum, PolicyMap
-    from pictures import Pictures
-    from tensorboard_callback import EpisodeTensorBoard
+    from blob.callbacks import PercentOfOptimum, PolicyMap
     from train import train
+    from training.pictures import Pictures
+    from training.tensorboard_callback import EpisodeTensorBoard
 
     seconds: dict[str, float] = {}
     for callback in (Pictures, PolicyMap, EpisodeTensorBoard):

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from config import Config
-from startup import at_least, end_quietly_on_ctrl_c, import_tensorflow, make_parser
+from console.arguments import at_least, make_parser
+from console.signals import end_quietly_on_ctrl_c
+from console.tensorflow_import import import_tensorflow
 
 WARM_UP = 0.1  # of the run: meanwhile the memory fills and TensorFlow sets up its pools
 

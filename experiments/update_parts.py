@@ -10,9 +10,13 @@ import numpy as np
 from gymnasium.spaces import Discrete
 
 from blob_env import MOVES, BlobRules
-from config import PRESETS, Config
+from config import Config
+from console.arguments import at_least, make_parser
+from console.errors import exit_on_bad_input
+from console.signals import end_quietly_on_ctrl_c
+from console.tensorflow_import import import_tensorflow
 from experiments.benchmark import forward_flops, machine, matmul_gflops
-from startup import at_least, end_quietly_on_ctrl_c, exit_on_bad_input, import_tensorflow, make_parser
+from presets import PRESETS
 
 PRODUCTS = ("MatMul", "BatchMatMulV2", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
 MOST = 1.25  # times its products, that an update is to take at most

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from startup import import_tensorflow
+from console.tensorflow_import import import_tensorflow
 
 import_tensorflow()
 
 from agent import DQNAgent  # noqa: E402
 from config import Config  # noqa: E402
-from environments import make_env  # noqa: E402
-from model_file import SavedAgent, save_model, versions  # noqa: E402
+from environments.make import make_env  # noqa: E402
+from storage.model_file import SavedAgent, save_model  # noqa: E402
+from storage.versions import versions  # noqa: E402
 
 
 def save_untrained(path: Path, config: Config) -> tuple[DQNAgent, SavedAgent]:

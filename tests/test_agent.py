@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from agent import DQNAgent, td_loss
 from config import Config
+from environments.symmetry import Symmetry
 from replay_memory import Batch
-from symmetry import Symmetry
 
 FEATURES = gym.spaces.Box(-10, 10, (2,), np.float32)
 ACTIONS = gym.spaces.Discrete(2)
@@ -398,7 +398,7 @@ def test_update_is_traced_once_for_all_batch_sizes() -> None:
     assert len(traced) == 1
 
 
-SWAP = Symmetry(lambda observations: observations[:, ::-1], np.array([1, 0]))
+SWAP = Symmetry(np.array([1, 0]), np.ones(2, np.int8), np.array([1, 0]))
 
 
 def test_a_symmetry_turns_observations_and_actions_of_the_batch() -> None:

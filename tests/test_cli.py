@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from config import PRESETS, Config, parse_command_line, parse_config
+from config import Config
+from presets import PRESETS
+from training.command import parse_command_line, parse_config
 
 ROOT = Path(__file__).parent.parent
 

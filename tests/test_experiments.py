@@ -11,15 +11,15 @@ import pytest
 import tensorflow as tf
 
 from agent import DQNAgent
+from blob.solver import start_means
 from blob_env import MOVE_NAMES, BlobRules
-from blob_solver import start_means
 from config import Config
+from console.errors import InputError
 from experiments import ablation, compare, compare_plot, environments_table, mistakes, soak
 from experiments.ablation import VARIANTS, read, train_all, train_once
 from experiments.ablation_plot import draw, markdown_table
 from experiments.environments_table import COLUMNS, optimal_mean
 from experiments.update_parts import alone, products_of
-from startup import InputError
 
 SMALL: dict[str, Any] = {
     "env_args": {"size": 3},

@@ -12,9 +12,9 @@ import pytest
 import tensorflow as tf
 
 from blob_env import BlobRules
+from console.errors import InputError
+from environments.spaces import example_observation
 from networks import SCALES, SHARPNESS, _grid, build_q_network, suits_xla
-from spaces import example_observation
-from startup import InputError
 
 BOARD = gym.spaces.Box(0, 255, (10, 10, 3), np.uint8)
 

@@ -12,17 +12,20 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blob.judge import judge_model
+from blob.solver import TOLERANCE, Games
 from blob_env import BlobEnv, BlobRules
-from blob_solver import TOLERANCE, Games
 from config import METHODS, Config
-from environments import check_env, make_env
+from console.errors import InputError
+from environments.check import check_env
+from environments.known import symmetries_of
+from environments.make import make_env
+from environments.table_rows import rows_of, table_shape
 from experiments.environments_table import optimal_mean
-from model_file import SavedAgent, load_q_values, make_saved_env, read_saved_agent, save_table, seal
-from optimum import judge_model
 from q_table import QTableAgent, trace_length
-from run_folder import read_points
-from spaces import rows_of, table_shape
-from startup import InputError
+from reports.curves import read_points
+from storage.loading import load_q_values, make_saved_env
+from storage.model_file import SavedAgent, read_saved_agent, save_table, seal
 from train import train
 
 MakeConfig = Callable[..., Config]
@@ -216,14 +219,14 @@ def test_learns_in_all_views(method: str) -> None:
     """What is seen on one board is known of all eight that look alike."""
     env = BlobEnv(size=3, observation="cells")
     config = Config(method=method, lanes=1, learning_rate=1.0, discount=0.9, epsilon_min=0.0, epsilon_decay=0.0001)
-    agent = QTableAgent(env.observation_space, env.action_space, config, env.symmetries)
+    agent = QTableAgent(env.observation_space, env.action_space, config, symmetries_of(env))
     agent.episodes = 10**6
     first, second = np.array([[4, 0, 2]]), np.array([[3, 0, 2]])  # the middle, then up; food and enemy in corners
     agent.remember(first, [5], [-1.0], [False], [False], second)
     agent.learn()
     agent.remember(second, [7], [25.0], [True], [False], np.array([[0, 0, 2]]))
     agent.learn()
-    for view in env.symmetries:
+    for view in symmetries_of(env):
         value = agent.q_values(view.observations(second))[0, view.actions[7]]
         earlier = agent.q_values(view.observations(first))[0, view.actions[5]]
         assert value == 25.0
@@ -241,7 +244,7 @@ def test_a_mirrored_pair_is_the_same_pair(before: int) -> None:
         method="sarsa-lambda", lanes=1, learning_rate=0.5, discount=0.9, trace_decay=0.5, epsilon_min=0.0,
         epsilon_decay=0.0001,
     )  # fmt: skip
-    agent = QTableAgent(env.observation_space, env.action_space, config, env.symmetries)
+    agent = QTableAgent(env.observation_space, env.action_space, config, symmetries_of(env))
     assert trace_length(config) == 25
     agent.episodes, agent.steps = 10**6, before
     there, back = np.array([[1, 0, 8]]), np.array([[3, 0, 8]])

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config import Config
-from environments import final_observations, make_vector_env
-from prioritized_replay import PrioritizedReplayMemory
+from environments.lanes import final_observations, make_vector_env
+from replay.samplers import PrioritizedReplayMemory
 from replay_memory import Batch, ReplayMemory, Transition
 
 # The same examples every time: what fails on one machine fails on all.

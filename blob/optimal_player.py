@@ -1,0 +1,31 @@
+"""A player that cannot be beaten."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+
+from blob.solver import Games, cells_of
+from blob_env import BlobEnv
+from environments.spaces import Observations, QValues
+
+TIE_BREAK = 1e-6  # of reward, for a step
+
+
+def best_q_values(env: gym.Env) -> QValues:
+    """The Q-values of the best play, not discounted, on the board that a solvable Blob is on now, whatever it shows. Of
+    moves that are worth the same, those that end sooner are ahead by a hair."""
+    blob = env.unwrapped
+    assert isinstance(blob, BlobEnv)
+    solved: dict[tuple[int, int], np.ndarray] = {}
+
+    def q_values(observations: Observations) -> np.ndarray:
+        player, *others = cells_of(blob.rules, blob.positions)[0].tolist()
+        if tuple(others) not in solved:
+            solved.clear()  # the game before is over
+            game = Games(blob.rules, *np.array(others)[:, None])
+            values = game.optimal_q_values(1.0)
+            solved[tuple(others)] = (values - TIE_BREAK * game.steps_after(values).astype(float))[:, :, 0]
+        return solved[tuple(others)][player][None]
+
+    return q_values

@@ -1,0 +1,178 @@
+"""Every diagnosis on a run that was made to have it, and none on one that is sound."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from config import Config
+from console.errors import InputError
+from reports.curves import RunLog, read_run
+from reports.findings import diagnose
+from train import train
+from training.run import Run
+from training.tensorboard_callback import EpisodeTensorBoard
+
+MakeConfig = Callable[..., Config]
+
+
+def findings_of(run: Run) -> str:
+    return "\n".join(diagnose(read_run(run.log_dir)))
+
+
+def findings(config: Config) -> str:
+    return findings_of(train(config))
+
+
+def test_a_sound_run(small_config: MakeConfig) -> None:
+    config = small_config(
+        episodes=600, lanes=8, learn_every=4, batch_size=64, epsilon_decay=0.99, epsilon_min=0.1, evaluate_every=100
+    )
+    assert findings(config) == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"learn_start": 10_000}, r"never learned: in [\d,]+ steps no update .* --learn-start 10,000"),
+        ({"epsilon_decay": 1.0}, "epsilon never fell: it is still 1.00"),
+        ({"epsilon_schedule": "steps", "epsilon_steps": 10**6}, "lower --epsilon-steps"),
+        ({"memory_size": 80, "learn_start": 50}, r"the memory is too small: --memory-size 80 holds \d"),
+        ({"learning_rate": 1e-9}, "stuck at the random level"),
+        ({"env_args": {"size": 50}, "steps": 60}, "^no window of episodes ended"),
+        ({"env_args": {"size": 50}, "steps": 60, "episodes": 1, "max_episode_steps": 9}, "^it never learned"),
+    ],
+)
+def test_runs_that_were_made_to_be_wrong(small_config: MakeConfig, settings: dict[str, Any], expected: str) -> None:
+    assert re.search(expected, findings(small_config(**{"symmetries": False, **settings})))
+
+
+def test_a_run_that_stopped_itself(small_config: MakeConfig) -> None:
+    config = small_config(learning_rate=0.05, discount=0.99, loss="mse", reward_clip=0.0, target_update="soft")
+    with pytest.raises(InputError, match=r"Q-values average|the loss became"):
+        train(dataclasses.replace(config, learning_rate=100.0, target_rate=1.0))
+    (log_dir,) = Path(config.logs_dir).iterdir()
+    stopped = read_run(log_dir).stopped
+    assert re.search("Q-values average|the loss became", stopped)
+    (text,) = diagnose(read_run(log_dir))
+    assert text == f"it stopped itself: {stopped}"
+
+
+class Spoil(keras.callbacks.Callback):
+    """Before a window begins, sets the Q-values of the last layer's first action to a number above or below all."""
+
+    def __init__(self, window: int, value: float) -> None:
+        super().__init__()
+        self.window, self.value = window, value
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch == self.window:
+            kernel, bias = self.model.layers[-1].get_weights()
+            self.model.layers[-1].set_weights([0 * kernel, self.value * (np.arange(len(bias)) == 0)])
+
+
+def test_a_run_that_collapsed(small_config: MakeConfig) -> None:
+    """It learned to win, and then always goes the same way."""
+    config = small_config(
+        episodes=600, lanes=8, learn_every=4, batch_size=64, epsilon_decay=0.995, epsilon_min=0.1, evaluate_every=100,
+        learning_rate_schedule="linear",
+    )  # fmt: skip
+    run = train(config, [Spoil(29, 100.0)])
+    (text,) = diagnose(read_run(run.log_dir))
+    assert text.startswith("it collapsed: greedy play reached")
+
+
+def test_a_run_whose_q_values_ran_away(small_config: MakeConfig) -> None:
+    # Rewards of at most 25 and a discount of 0.9 allow 250. 400 is more, and less than the 510 that stop a run.
+    run = train(small_config(), [Spoil(2, 400.0)])
+    assert re.search(r"Q-values ran away: they average [34]\d\d\.\d, .* allow at most 250.0", findings_of(run))
+
+
+def test_a_run_that_was_not_finished(small_config: MakeConfig) -> None:
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            self.model.stop_training = epoch == 1
+
+    assert findings_of(train(small_config(), [Stop()])).startswith("it was not finished: 40 of 60 episodes")
+
+
+def test_no_reward_yet() -> None:
+    curves = {**curves_of([0.0] * 10), "run/q_mean": np.full(10, 0.1), "run/q_limit": np.zeros(10)}
+    assert diagnose(log(Config(episodes=500), curves)) == []
+
+
+def test_windows_with_gaps_are_left_out(tmp_path: Path) -> None:
+    """As after a disk was full; and a folder named like an event file."""
+    whole = {f"reward_{key}": -200.0 for key in ("avg", "min", "max")}
+    whole |= {"epsilon": 1.0, "steps": 9.0, "updates": 1.0, "episode_length": 20.0, "greedy_avg": -200.0}
+    events = EpisodeTensorBoard(tmp_path, Config())
+    for window in range(4):
+        missing = {1: "updates", 2: "reward_max"}.get(window)
+        numbers = {name: value for name, value in whole.items() if name != missing}
+        events.on_epoch_end(window, {"episode": 50.0 * window, **numbers})
+    events.on_train_end()
+    (tmp_path / "events.out.tfevents.9").mkdir()
+    record = {"config": dataclasses.asdict(Config()), "starts": []}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    found = read_run(tmp_path)
+    assert {tag: len(values) for tag, values in found.curves.items()} == dict.fromkeys(found.curves, 2)
+    assert found.at["greedy/avg"].tolist() == found.curves["episodes"].tolist() == [0, 150]
+    assert diagnose(found)
+
+
+def curves_of(greedy: list[float]) -> dict[str, np.ndarray]:
+    """Of a run of windows of 50 episodes whose random play gave -200, give or take."""
+    n = len(greedy)
+    return {
+        "run/epsilon": np.linspace(1, 0.1, n),
+        "run/steps": np.arange(1, n + 1) * 1_000.0,
+        "run/updates": np.arange(1, n + 1) * 10.0,
+        "run/episode_length": np.full(n, 20.0),
+        "reward/avg": np.full(n, -200.0),
+        "reward/min": np.full(n, -300.0),
+        "reward/max": np.full(n, -100.0),
+        "greedy/avg": np.array(greedy),
+        "episodes": np.arange(1, n + 1) * 50.0,
+    }
+
+
+def log(config: Config, curves: dict[str, np.ndarray]) -> RunLog:
+    return RunLog(config, curves, "", {})
+
+
+def test_by_hand() -> None:
+    # One window is played at epsilon above 0.9: its returns span 200, about four standard deviations of 50, of which 50
+    # episodes leave an error of 7.1: 14 is chance.
+    config = Config(episodes=500)
+    assert any("stuck" in text for text in diagnose(log(config, curves_of([-200.0] * 9 + [-187.0]))))
+    assert diagnose(log(config, curves_of([-200.0] * 9 + [-185.0]))) == []
+    assert any(
+        "collapsed" in text for text in diagnose(log(config, curves_of([-200, -100, 0, 0, 0, 0, 0, 0, 0, -101])))
+    )
+    assert diagnose(log(config, curves_of([-200, -100, 0, 0, 0, 0, 0, 0, 0, -99]))) == []
+    (text,) = diagnose(log(Config(episodes=501), curves_of([0.0] * 10)))
+    assert text.startswith("it was not finished: 500 of 501 episodes")
+    (text,) = diagnose(log(Config(episodes=999, steps=20_000), curves_of([0.0] * 10)))
+    assert text.startswith("it was not finished: 10,000 of 20,000 steps")
+    (text,) = diagnose(log(config, {}))
+    assert text.startswith("no window of episodes ended")
+
+
+def test_a_table_may_learn_from_random_play() -> None:
+    """Q-learning with an epsilon of 1 is no mistake, and a table needs no memory; SARSA would learn random play."""
+    curves = {**curves_of([-200.0] * 5 + [20.0] * 5), "run/epsilon": np.ones(10)}
+    assert diagnose(log(Config(method="q-learning", memory_size=32, episodes=500), curves)) == []
+    (text,) = diagnose(log(Config(method="sarsa", episodes=500), curves))
+    assert text.startswith("epsilon never fell")
+    assert len(diagnose(log(Config(memory_size=32, learn_start=32, episodes=500), curves))) == 2
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no run\.json"):
+        read_run(tmp_path)

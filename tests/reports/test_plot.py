@@ -1,0 +1,86 @@
+"""Learning curves from the command line."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import reports.plot as plot
+from config import Config
+from console.errors import InputError
+from reports.curves import RunLog
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_groups_are_named_by_what_sets_them_apart() -> None:
+    one = Config(seed=1, logs_dir="a")
+    assert plot.group_names([one, Config(seed=2)]) == ["Blob-v0", "Blob-v0"]
+    other = dataclasses.replace(one, double=True, seed=3)
+    assert plot.group_names([one, other]) == ["double=False", "double=True"]
+    # A preset differs in dozens of settings, which its name says in a word.
+    tutorial, cart = Config.from_preset(preset="tutorial"), Config.from_preset(env="CartPole-v1")
+    assert plot.group_names([one, other, tutorial, cart]) == [
+        "Blob-v0, default, double=False", "Blob-v0, default, double=True", "Blob-v0, tutorial", "CartPole-v1",
+    ]  # fmt: skip
+    assert plot.group_names([one, tutorial]) == ["default", "tutorial"]
+
+
+def log(episodes: list[float], rewards: list[float]) -> RunLog:
+    """Ten steps for each episode, told at other episodes than the rewards are."""
+    at = {"reward/avg": np.array(episodes, float), "run/steps": np.array([0.0, 8.0, 30.0])}
+    return RunLog(Config(), {"reward/avg": np.array(rewards, float), "run/steps": 10 * at["run/steps"]}, "", at)
+
+
+def test_curves_at_the_same_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of the places 0, 5, ..., 20 the first run, from 0 to 10, has three: y = x. The other, from 5 on, has four: y = 7.
+    monkeypatch.setattr(plot, "POINTS", 5)
+    first = log([0, 10], [0, 10])
+    second = log([5, 20], [7, 7])
+    columns = plot.table([("a", first), ("b", second)], "reward/avg", "episodes")
+    assert columns["x"] == [0, 5, 10, 5, 10, 15, 20]
+    assert columns["y"] == [0, 5, 10, 7, 7, 7, 7]
+    assert columns["group"] == ["a"] * 3 + ["b"] * 4
+    # Of the steps, ten for each episode, 0, 50, ..., 200.
+    columns = plot.table([("a", first), ("b", second)], "reward/avg", "steps")
+    assert columns["x"] == [0, 50, 100, 50, 100, 150, 200] and columns["y"] == [0, 5, 10, 7, 7, 7, 7]
+
+
+def test_a_curve_that_is_not_there() -> None:
+    with pytest.raises(InputError, match=r"--tags loss: .* there are reward/avg, run/steps"):
+        plot.table([("a", log([1], [1]))], "loss", "episodes")
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_a_picture(tmp_path: Path, ending: str) -> None:
+    """Two seeds in a band: above the mean of 1 and 3 at the first place and below it there is colour."""
+    columns: dict[str, list[Any]] = {"x": [0.0, 1.0] * 2, "y": [1.0, 2.0, 3.0, 2.0], "group": ["Blob-v0"] * 4}
+    out = tmp_path / f"curves.{ending}"
+    plot.draw({"reward/avg": columns, "greedy/avg": columns}, "episodes", {"Blob-v0": 2}, out)
+    if ending == "svg":
+        assert "<svg" in out.read_text()
+        return
+    with Image.open(out) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    assert pixels.shape == (960, 1200, 3)
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing"], "there is no folder nothing"),
+        (["tests", "--out", "x.pdf"], "--out x.pdf must be a file and end in .png or .svg"),
+        (["tests"], "tests is not the log folder of a run"),
+    ],
+)
+def test_bad_input(arguments: list[str], words: str, tmp_path: Path) -> None:
+    command = [sys.executable, "plot.py", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and done.stderr.startswith("plot.py: error: ") and words in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,72 @@
+"""What a run shows while it trains: on a terminal, elsewhere, and not at all."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import sys
+import termios
+
+import pytest
+
+from training.progress import Progress
+
+LOGS = {"reward_avg": -193.25, "reward_min": -500.0, "reward_max": 25.0, "epsilon": 0.9512, "steps_per_second": 1150.3}
+
+
+def test_lines_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(25_000, "episode", 0)
+    for _ in range(3):
+        progress.update(5_000)
+        progress.show(LOGS)
+    progress.close()
+    output = capsys.readouterr()
+    lines = output.err.splitlines()
+    assert output.out == "" and len(lines) == 3 and output.err.replace("\n", "").isprintable()
+    assert lines[0].startswith("episode  5,000  reward   -193.2  ( -500.0 to    25.0)  epsilon 0.951    1,150 steps/s")
+    assert len({len(line) for line in lines}) == 1  # numbers line up
+
+
+def test_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(100, "step", 0, quiet=True)
+    progress.update(50)
+    progress.show(LOGS)
+    progress.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_one_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        progress = Progress(25_000, "episode", 0)
+        monkeypatch.setattr(progress._bar, "mininterval", 0)
+        for _ in range(5):
+            progress.show(LOGS)
+            progress.update(2_500)
+        progress.close()
+        monkeypatch.undo()
+        text = os.read(master, 100_000).decode()
+    os.close(master)
+    assert text.count("\n") == 1  # at the end
+    *_, last = [line for line in text.split("\r") if line.strip()]
+    assert len(last) < 80
+    assert re.search(r"12.5k/25.0k, .*left, avg -193.2 \(-500 to 25\) eps 0.95 1,150 steps/s", last)
+
+
+def test_time_left_follows_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Episodes take a tenth of a second at first and a hundredth later: half a minute after the change the estimate is
+    that of the new speed, 15,000 episodes in 150 s, where the mean since the start would say 273 s."""
+    progress = Progress(25_000, "episode", 0)
+    now = 0.0
+    monkeypatch.setattr(progress._bar, "_time", lambda: now)
+    progress._bar.start_t = progress._bar.last_print_t = now
+    for seconds in [0.1] * 1_000 + [0.01] * 9_000:
+        now += seconds
+        progress.update(1)
+    assert progress._bar.n == 10_000
+    minutes, seconds = map(int, progress._left().split(":"))
+    assert 60 * minutes + seconds == pytest.approx(150, rel=0.05)
+    progress.close()

@@ -1,0 +1,228 @@
+"""Watching and playing: an episode step by step, and what keys do."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from conftest import save_untrained
+
+from blob.optimal_player import best_q_values
+from blob_env import MOVES, BlobEnv
+from config import Config
+from console.errors import InputError
+from environments.known import action_names
+from environments.make import make_env, same_game
+from play import check_opponent, parse_arguments
+from viewer.episode import Episode
+from viewer.keys import action_keys
+from viewer.player import Player
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Stairs(gym.Env):
+    """Action 1 (4, as the space counts) climbs for a reward of 10, action 0 stays for -1, not legal at the bottom;
+    the third step is the top."""
+
+    observation_space = gym.spaces.Box(0, 9, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2, start=3)
+    metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.seeds: list[int | None] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        self.seeds.append(seed)
+        self.at = 0
+        return self._see()
+
+    def _see(self) -> tuple[np.ndarray, dict]:
+        return np.array([self.at], np.float32), {"action_mask": np.array([self.at > 0, True], np.int8)}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        action -= 3
+        self.at += int(action)
+        observation, info = self._see()
+        return observation, 10.0 if action else -1.0, self.at == 3, False, info
+
+    def render(self) -> Any:
+        if self.render_mode == "ansi":
+            return f"at {self.at}"
+        return np.full((40, 60, 3), 60 * self.at, np.uint8)
+
+
+def climb(observations: np.ndarray) -> np.ndarray:
+    return observations * [0, 1] + [0.5, 1]
+
+
+def stay(observations: np.ndarray) -> np.ndarray:
+    return np.tile([9.0, 1.0], (len(observations), 1))
+
+
+def test_an_episode_by_hand() -> None:
+    episode = Episode(Stairs(), stay, "stays")
+    episode.reset(5)
+    assert (episode.greedy, str(episode)) == (1, "return 0, 0 steps")  # staying is valued more, but is not legal there
+    assert not episode.is_legal(0) and episode.values is not None and episode.values.tolist() == [9, 1]
+    episode.step()
+    episode.step()
+    assert (episode.greedy, episode.total, episode.length) == (0, 9, 2)
+    episode.step(1)
+    episode.step(1)
+    assert (episode.total, episode.length, episode.ending) == (29, 4, "terminated")
+    episode.reset(6)
+    assert (episode.total, episode.length, episode.ending) == (0, 0, "")
+
+
+class Script:
+    """A screen whose keys are given. It notes what it shows, the time it is asked to wait, and what comes when."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = iter(keys)
+        self.shown: list[list[int]] = []
+        self.waits: list[float] = []
+
+    def show(self, episodes: Sequence[Episode]) -> None:
+        self.shown.append([episode.length for episode in episodes])
+
+    def wait(self, seconds: float) -> str:
+        self.waits.append(seconds)
+        return next(self.keys)
+
+    def close(self) -> None: ...
+
+
+def played(keys: Sequence[str], count: int = 1, actions: dict[str, int] | None = None) -> tuple[Script, Stairs]:
+    env = Stairs()
+    screen = Script(keys)
+    episodes = [Episode(env, climb, "climber")]
+    if actions:
+        episodes.insert(0, Episode(Stairs(), None, "you"))
+    Player(episodes, screen, 2.0, actions).play(7, count)
+    assert next(screen.keys, None) is None, "not all keys were asked for"
+    return screen, env
+
+
+FOREVER = 1e9
+
+
+def test_without_keys_it_plays_on(capsys: pytest.CaptureFixture[str]) -> None:
+    screen, env = played([""] * 8, count=2)
+    assert env.seeds == [7, 8]
+    assert screen.shown == [[0], [1], [2], [3]] * 2
+    assert screen.waits == [0.5, 0.5, 0.5, 2.0] * 2  # the end stays for four frames
+    assert capsys.readouterr().out == "".join(f"episode {i}: return 30, 3 steps, terminated\n" for i in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown", "waits"),
+    [
+        (["space", "space", "", "", "", ""], [0, 0, 0, 1, 2, 3], [0.5, FOREVER, 0.5, 0.5, 0.5, 2]),
+        ([".", ".", ".", "."], [0, 1, 2, 3], [0.5, FOREVER, FOREVER, FOREVER]),
+        (["=", "-", "-", "", "", "", ""], [0, 0, 0, 0, 1, 2, 3], [1 / 2, 1 / 3, 1 / 2, 3 / 4, 3 / 4, 3 / 4, 3]),
+        (["x", "", "", "", ""], [0, 0, 1, 2, 3], [0.5, 0.5, 0.5, 0.5, 2]),
+    ],
+    ids=["pause", "step", "pace", "no meaning"],
+)
+def test_keys(keys: list[str], shown: list[int], waits: list[float]) -> None:
+    screen, _ = played(keys)
+    assert [lengths[0] for lengths in screen.shown] == shown
+    assert screen.waits == pytest.approx(waits)
+
+
+def test_restart_next_and_quit(capsys: pytest.CaptureFixture[str]) -> None:
+    screen, env = played(["", "r", "", "n", "q"], count=5)
+    assert env.seeds == [7, 7, 8] and screen.shown == [[0], [1], [0], [1], [0]]
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == told[1] == "episode 1: return 10, 1 steps, stopped"
+    assert told[2:] == ["episode 2: return 0, 0 steps, stopped"]
+
+
+def test_a_person_plays(capsys: pytest.CaptureFixture[str]) -> None:
+    # 0 is not legal at the bottom; the model takes a step for each of the person's, and is through before.
+    keys = ["0", "1", "", "0", "1", "1", ""]
+    screen, _ = played(keys, actions={"0": 0, "1": 1})
+    assert screen.shown == [[0, 0], [0, 0], [1, 1], [1, 1], [2, 2], [3, 3], [4, 3]]
+    assert screen.waits == [FOREVER] * 6 + [2.0]
+    told = capsys.readouterr().out
+    assert told == "episode 1: you: return 29, 4 steps, terminated; climber: return 30, 3 steps, terminated\n"
+
+
+def test_a_key_that_is_held_plays_no_further_than_to_the_end() -> None:
+    screen, env = played(["1", "1", "1", "1", "1", "", "q"], 2, actions={"1": 1})
+    assert env.seeds == [7, 8]
+    assert screen.shown == [[0, 0], [1, 1], [2, 2], [3, 3], [3, 3], [3, 3], [0, 0]]
+
+
+def test_it_does_not_get_too_fast_to_listen() -> None:
+    screen, _ = played(["="] * 40 + ["q"])
+    assert min(screen.waits) == 0.001
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({}, {"env_args": {"size": 10, "observation": "offsets"}}, True),
+        ({}, {"env_args": {"size": 9}}, False),
+        ({}, {"max_episode_steps": 50}, False),
+        ({"env": "CartPole-v1"}, {"env": "CartPole-v1", "seed": 5}, True),
+        ({"env": "CartPole-v1"}, {}, False),
+    ],
+)
+def test_the_same_game(one: dict[str, Any], other: dict[str, Any], same: bool) -> None:
+    assert same_game(Config(**one), Config(**other)) == same
+
+
+def test_opponents_that_there_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = tmp_path / "own.model", tmp_path / "other.model"
+    _, saved = save_untrained(own, Config(env_args={"size": 4, "enemy_moves": True}))
+    save_untrained(other, Config(env_args={"size": 5}))
+    for versus, words in (
+        ("optimal", "--versus optimal needs a Blob-v0"),
+        (str(other), "other.model plays Blob-v0 with {'size': 5} and its own steps at most, not Blob-v0 with"),
+        ("nothing.model", "there is no model file nothing.model"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["play.py", str(own), "--versus", versus])
+        with pytest.raises(InputError, match=words):
+            check_opponent(parse_arguments(), saved)
+
+
+def test_keys_of_actions() -> None:
+    blob = action_keys(action_names(gym.make("Blob-v0")))
+    rows = ["789", "456", "123"]
+    for down, row in enumerate(rows, -1):
+        for right, key in enumerate(row, -1):
+            assert MOVES[blob[key]].tolist() == MOVES[blob[f"[{key}]"]].tolist() == [down, right]
+    assert MOVES[blob["left"]].tolist() == [0, -1] and MOVES[blob["down"]].tolist() == [1, 0]
+    pong = action_names(make_env(Config.from_preset(env="ALE/Pong-v5")))
+    assert pong == ["stay", "fire", "right", "left", "rightfire", "leftfire"]
+    assert action_keys(["left", "right", "shoot", "jump"]) == {
+        **dict.fromkeys(("left", "4", "[4]"), 0), **dict.fromkeys(("right", "6", "[6]"), 1), "2": 2, "3": 3,
+    }  # fmt: skip
+    assert action_keys(pong)["space"] == 1
+    assert action_keys(action_names(Stairs())) == {"0": 0, "1": 1}
+    for name, n_actions in {"CartPole-v1": 2, "Taxi-v4": 6, "LunarLander-v3": 4}.items():
+        names = action_names(gym.make(name))
+        assert len(names) == n_actions and set(action_keys(names).values()) == set(range(n_actions))
+
+
+@pytest.mark.parametrize("move_reward", [-1.0, 0.0])
+def test_the_optimal_player_wins_as_fast_as_can_be(move_reward: float) -> None:
+    # Without a reward of moves all safe ones are worth the same, and it must not dawdle.
+    env = make_env(Config(env_args={"size": 6, "move_reward": move_reward}))
+    episode = Episode(env, best_q_values(env))
+    for seed in range(30):
+        episode.reset(seed)
+        blob = env.unwrapped
+        assert isinstance(blob, BlobEnv)
+        player, food, enemy = blob.positions[0]
+        apart = np.abs(player - food).max()
+        while not episode.ending:
+            episode.step()
+        way_round = int((np.abs(player - enemy).max() <= apart) and apart > 1)
+        assert episode.ending == "won" and apart <= episode.length <= apart + way_round

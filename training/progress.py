@@ -1,0 +1,71 @@
+"""What a run tells: how far it is, in a bar on a terminal and in lines elsewhere, and in the end what it came to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+from tqdm import tqdm
+
+from console.messages import say
+
+# The time left is told from the speed of about the last quarter of a minute. Early episodes are far longer than later
+# ones, so the speed since the start would tell of what is over; that of the last second would jump at every evaluation.
+SECONDS_BETWEEN, SMOOTHING = 0.5, 0.03
+
+
+BAR = "{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
+
+
+class Progress:
+    """Shows a run on standard error.
+
+    Args:
+        total: episodes or steps of the run.
+        unit: which of them, "episode" or "step".
+        done: of them, before a resumed run went on.
+        quiet: show nothing.
+    """
+
+    def __init__(self, total: int, unit: str, done: int, quiet: bool = False) -> None:
+        on_terminal = sys.stderr.isatty() and not quiet
+        self._unit, self._prints_lines = unit, not (quiet or on_terminal)
+        self._width = len(f"{total:,}")
+        # There the bar still counts and times what the lines tell.
+        self._nowhere = open(os.devnull, "w")  # noqa: SIM115 (closed in `close`)
+        self._bar = tqdm(
+            total=total, initial=done, unit=unit, unit_scale=True, bar_format=BAR, dynamic_ncols=True,
+            mininterval=SECONDS_BETWEEN, smoothing=SMOOTHING, file=sys.stderr if on_terminal else self._nowhere,
+            disable=False,
+        )  # fmt: skip
+
+    def update(self, count: int) -> None:
+        """So many more are done."""
+        self._bar.update(count)
+
+    def show(self, logs: Mapping[str, float]) -> None:
+        """Show a window's numbers, named as in `Run.end_window`."""
+        low, high = logs["reward_min"], logs["reward_max"]
+        if self._prints_lines:
+            done = f"{self._unit} {self._bar.n:>{self._width},}"
+            say(
+                f"{done}  reward {logs['reward_avg']:8.1f}  ({low:7.1f} to {high:7.1f})  "
+                f"epsilon {logs['epsilon']:.3f}  {logs['steps_per_second']:7,.0f} steps/s  {self._left():>7} left"
+            )
+        else:
+            self._bar.set_postfix_str(
+                f"avg {logs['reward_avg']:.1f} ({low:.0f} to {high:.0f}) eps {logs['epsilon']:.2f} "
+                f"{logs['steps_per_second']:,.0f} steps/s",
+                refresh=False,
+            )
+
+    def _left(self) -> str:
+        told = self._bar.format_dict
+        left = max(0, told["total"] - told["n"])  # the last step of all lanes may be one too many
+        return tqdm.format_interval(left / told["rate"]) if told["rate"] else "?"
+
+    def close(self) -> None:
+        """End the line."""
+        self._bar.close()
+        self._nowhere.close()

@@ -1,0 +1,115 @@
+"""The custom TensorBoard callback: numbers, pictures and histograms of every window, on an axis of episodes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.custom_scalar import summary as custom_scalar
+from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.image.metadata import create_summary_metadata
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+
+from config import Config
+from console.messages import one_line, say
+from training.tags import story, tag
+
+
+def write_picture(name: str, value: bytes | np.ndarray) -> None:
+    """Write a picture or a histogram to the default writer (see `EpisodeTensorBoard`)."""
+    if isinstance(value, bytes):
+        width, height = Image.open(io.BytesIO(value)).size
+        image = [str(width).encode(), str(height).encode(), value]  # as tf.summary.image writes it, but for the PNG
+        tf.summary.write(name, tf.constant(image), metadata=create_summary_metadata(name, ""))
+    elif value.dtype == np.uint8 and value.ndim == 3:
+        tf.summary.image(name, value[None])
+    else:
+        tf.summary.histogram(name, value)
+
+
+def write_numbers(numbers: Mapping[str, float]) -> None:
+    """Write scalars to the default writer, in one call: one for each would take most of a short window's time."""
+    summary = Summary()
+    for name, number in numbers.items():
+        if math.isfinite(number):  # the loss is nan before the first update
+            summary.MergeFrom(scalar_pb(name, number))
+    tf.summary.experimental.write_raw_pb(summary.SerializeToString())
+
+
+class EpisodeTensorBoard(keras.callbacks.Callback):
+    """Write the settings and every window's logs as TensorBoard events.
+
+    A Keras epoch is a window of episodes here. The window's last episode, `logs["episode"]`, is the step of its
+    points, so that the axis counts episodes whatever the window's size. What callbacks before this one added to the
+    logs is written too: numbers as scalars, uint8 arrays (height, width, 3) as images, bytes as animated GIFs, other
+    arrays as histograms.
+
+    Args:
+        log_dir: folder of the run's event file.
+        config: settings, written once as text and as hyperparameters.
+        resumed: whether they have been written before.
+    """
+
+    def __init__(self, log_dir: Path, config: Config, resumed: bool = False) -> None:
+        super().__init__()
+        self._log_dir, self._config, self._resumed = str(log_dir), config, resumed
+        self._writer = tf.summary.create_file_writer(self._log_dir)
+        self._fails = False
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Write the settings."""
+        if not self._resumed:
+            self._write_settings()
+
+    def _write_settings(self) -> None:
+        settings = self._config.hparams()
+        table = "\n".join(["| setting | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in settings.items())])
+        with self._going_on(), self._writer.as_default(step=0):
+            hparams.hparams(settings, trial_id=Path(self._log_dir).name)
+            tf.summary.text("settings", table)
+            tf.summary.experimental.write_raw_pb(custom_scalar.pb(story(self._config)).SerializeToString())
+            self._writer.flush()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Write the window's numbers and flush, so that a killed run keeps them."""
+        values: dict[str, Any] = {tag(name): value for name, value in (logs or {}).items() if name != "episode"}
+        pictures = {name: value for name, value in values.items() if isinstance(value, bytes | np.ndarray)}
+        # Not as a Python number: TensorFlow keeps every one that it has ever seen, and a long run would grow.
+        step = np.asarray((logs or {})["episode"], np.int64)
+        with self._going_on():
+            if not list(Path(self._log_dir).glob("events.out.tfevents.*")):  # deleted, which TensorFlow does not notice
+                self._writer = tf.summary.create_file_writer(self._log_dir)
+                self._write_settings()
+            with self._writer.as_default(step=step):
+                write_numbers({name: value for name, value in values.items() if name not in pictures})
+                for name, value in pictures.items():
+                    write_picture(name, value)
+                self._writer.flush()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Close the event file."""
+        with self._going_on():
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """If the disk is full, say so once, and try a new file next time: the old one may end in the middle of
+        a point."""
+        try:
+            yield
+            self._fails = False
+        except (tf.errors.OpError, OSError) as error:
+            if not self._fails:
+                say(f"warning: points are missing from the curves in {self._log_dir}: {one_line(str(error))}")
+            self._fails = True
+            with contextlib.suppress(tf.errors.OpError, OSError):
+                self._writer = tf.summary.create_file_writer(self._log_dir)

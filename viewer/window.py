@@ -1,0 +1,78 @@
+"""Show episodes in a window with a keyboard."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+# Set before pygame is imported. SDL must not draw by OpenGL: Mesa's LLVM crashes beside TensorFlow's.
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
+import pygame
+
+from viewer.drawing import picture_of
+from viewer.episode import Episode
+
+# Of the window.
+LEAST_PIXELS = 500  # along the longer side
+
+
+REPEAT = 400, 100  # milliseconds until a key held down repeats, and between its repeats
+
+
+def can_open_window() -> bool:
+    """Whether there is a display, or a stand-in that was asked for in SDL_VIDEODRIVER."""
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"} & os.environ.keys():
+        return False  # SDL would complain while it looks for one
+    try:
+        pygame.display.init()
+        stand_in = pygame.display.get_driver() in ("offscreen", "dummy") and not os.environ.get("SDL_VIDEODRIVER")
+        pygame.display.quit()
+    except pygame.error:
+        return False
+    return not stand_in
+
+
+class Window:
+    """A screen for `play.py`: a window, and the keys that are pressed in it.
+
+    Args:
+        show_q: whether it shows Q-values.
+    """
+
+    def __init__(self, show_q: bool) -> None:
+        self._show_q = show_q
+        pygame.display.init()
+        self._surface: pygame.Surface | None = None  # opened at its size, or it would hang over the screen's edge
+        pygame.key.set_repeat(*REPEAT)
+
+    def show(self, episodes: Sequence[Episode]) -> None:
+        """Draw where the episodes stand."""
+        frame = picture_of(episodes, self._show_q)
+        times = max(1, LEAST_PIXELS // max(frame.shape))  # Atari's screens are small
+        frame = frame.repeat(times, axis=0).repeat(times, axis=1)
+        size = frame.shape[1], frame.shape[0]
+        if self._surface is None or self._surface.get_size() != size:
+            self._surface = pygame.display.set_mode(size)
+        # pygame's first axis runs to the right, an image's first axis runs down.
+        pygame.surfarray.blit_array(self._surface, frame.transpose(1, 0, 2))
+        pygame.display.flip()
+        pygame.display.set_caption(f"{episodes[0].name}: {episodes[0]}")
+
+    def wait(self, seconds: float) -> str:
+        """The key pressed within so many seconds, by its name; "" if there was none, "escape" if the window was
+        closed."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            event = pygame.event.wait(max(1, round(min(left, 1) * 1000)))
+            if event.type == pygame.QUIT:
+                return "escape"
+            if event.type == pygame.KEYDOWN:
+                return pygame.key.name(event.key)
+        return ""
+
+    def close(self) -> None:
+        """Close it."""
+        pygame.display.quit()
