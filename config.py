@@ -6,6 +6,9 @@ import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from console.errors import InputError
 from presets import PRESETS, preset_of
 
@@ -181,6 +184,10 @@ class Config:
     def progress(self, episodes: int, steps: int) -> float:
         """The share of the run that is done, 0 to 1: of its episodes or its steps, whichever will end it."""
         return min(1.0, max(episodes / self.episodes, steps / self.steps if self.steps else 0.0))
+
+    def clip_rewards(self, rewards: npt.ArrayLike) -> npt.ArrayLike:
+        """Clip rewards, float (n,), to learn from: to `reward_clip` in size, or not at all if that is 0."""
+        return np.clip(rewards, -self.reward_clip, self.reward_clip) if self.reward_clip else rewards
 
     def hparams(self) -> dict[str, bool | int | float | str]:
         """The settings as TensorBoard's HParams takes them: anything but numbers and booleans as text."""

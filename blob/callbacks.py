@@ -8,10 +8,11 @@ import numpy as np
 
 from blob.policy_map import example_game, policy_map
 from blob.solver import Games, percent_of_optimum, start_means
-from blob_env import BlobRules, BlobVectorEnv
+from blob_env import BlobRules
 from config import Config
 from training.callbacks import RunCallback
-from training.greedy_play import EVALUATION_SEED, make_evaluation_envs
+from training.evaluation import EVALUATION_SEED
+from training.greedy_play import make_evaluation_lanes as make_evaluation_envs
 
 MOST_DRAWN = 50  # cells along a board whose policy is drawn
 
@@ -31,8 +32,8 @@ class PercentOfOptimum(RunCallback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Solve the games from these starts."""
         envs = make_evaluation_envs(self._config, self._config.evaluate_episodes)
-        assert isinstance(envs, BlobVectorEnv)
-        envs.reset(seed=EVALUATION_SEED)
+        
+        envs.reset(EVALUATION_SEED); envs = envs._envs
         self._random, self._optimum = start_means(envs.rules, envs.positions)
         envs.close()
 

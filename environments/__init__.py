@@ -1,1 +1,1 @@
-"""Room."""
+"""Gymnasium environments: making, checking and stepping them; observations, legal actions, symmetries."""

@@ -1,4 +1,4 @@
-"""Legal actions, and picking one of them: greedily or epsilon-greedily."""
+"""Legal actions, and picking one: greedily or epsilon-greedily. Actions count from 0."""
 
 from __future__ import annotations
 
@@ -9,44 +9,52 @@ import optree
 
 from environments.spaces import Observations, QValues
 
-MASK = "action_mask"  # Gymnasium's convention, in an environment's info
+MASK = "action_mask"  # Gymnasium's name for it in an environment's info
 
 
 def action_masks(infos: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
-    """The actions that are legal in the observations that a vector environment's `reset` or `step` returned with these
-    infos: bool of this shape, (lanes, n_actions), all where it does not say. A mask without any legal action bars
-    nothing."""
+    """Read the legal actions from the infos of a vector environment's `reset` or `step`.
+
+    A mask without a legal action is ignored: all actions count as legal, as they do where there is no mask.
+
+    Returns:
+        bool of this shape, (lanes, n_actions): legal in the observations returned with the infos.
+    """
     if MASK not in infos:
         return np.ones(shape, bool)
     masks = np.asarray(infos[MASK]).astype(bool)
-    return masks | ~masks.any(axis=1, keepdims=True)  # a lane that said nothing has zeros too
+    return masks | ~masks.any(axis=1, keepdims=True)  # a lane without a mask has zeros here too
 
 
-def final_action_masks(infos: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
-    """The actions that are legal in the observations that a vector step led to: at an episode's end, where SAME_STEP
-    autoreset returns the next episode's first observation, those of the final one. Bool of this shape, (lanes,
-    n_actions)."""
-    masks = action_masks(infos, shape)
-    if "final_info" in infos:
-        ended = infos["_final_info"]
-        masks[ended] = action_masks(infos["final_info"], shape)[ended]
-    return masks
+def successor_masks(masks: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
+    """Read the legal actions in the observations that a vector step led to.
+
+    At an episode's end these differ from `masks`, which SAME_STEP autoreset gives for the next episode's start.
+
+    Args:
+        masks: bool (lanes, n_actions), from `action_masks`.
+        infos: of the step.
+    """
+    if "final_info" not in infos:
+        return masks
+    ended = infos["_final_info"][:, None]
+    return np.where(ended, action_masks(infos["final_info"], masks.shape), masks)
 
 
 def epsilon_greedy(
     q_values: QValues, observations: Observations, masks: np.ndarray, epsilon: float, generator: np.random.Generator
 ) -> np.ndarray:
-    """Pick a legal action for each observation: a random one with chance epsilon, else the one valued highest.
+    """Pick a legal action for each observation: a random one with probability epsilon, else the greedy one.
 
     Args:
         q_values: from observations (batch, ...) to (batch, n_actions).
         observations: (batch, ...).
         masks: bool (batch, n_actions).
         epsilon: in [0, 1].
-        generator: of the random draws.
+        generator: source of the random draws.
 
     Returns:
-        int64 (batch,), counted from 0.
+        int64 (batch,).
     """
     actions = best_actions(generator.random(masks.shape), masks)
     greedy = generator.random(len(masks)) >= epsilon
@@ -57,6 +65,10 @@ def epsilon_greedy(
 
 
 def best_actions(q_values: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """The legal action of the highest value: from float (batch, n_actions) and bool (batch, n_actions) to int
-    (batch,)."""
-    return np.where(masks, q_values, -np.inf).argmax(axis=1)
+    """Pick the legal action of the highest value: int64 (batch,), from float and bool (batch, n_actions)."""
+    return legal_values(q_values, masks).argmax(axis=1)
+
+
+def legal_values(q_values: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Replace the values of illegal actions by -inf, so that no maximum sees them."""
+    return np.where(masks, q_values, -np.inf)

@@ -1,47 +1,141 @@
-"""Many environments, stepped side by side."""
+"""Many environments, stepped side by side: one call acts in all lanes."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 import optree
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from config import Config
+from environments.actions import action_masks, successor_masks
+from environments.known import symmetries_of
 from environments.make import has_vector_version, make_env
-from environments.resume import Recorder
+from environments.resume import ResumableEnv, get_lanes_state, set_lanes_state
+from environments.spaces import Observations, write_lane
+from environments.symmetry import Symmetry
 
 
-def make_vector_env(config: Config, lanes: int, resumable: bool = False) -> VectorEnv:
-    """Make `lanes` environments stepped side by side, with SAME_STEP autoreset: every step of every lane is a
-    transition, none is spent on resetting. Of resumable ones `get_lanes_state` tells where they stand.
+class Step(NamedTuple):
+    """One step of every lane, with both readings of an episode's end.
+
+    A lane whose episode ended is reset in the same step. So there are two next observations: the one that the action
+    led to, from which to learn, and the one to act on next, which may be a new episode's first.
+
+    Attributes:
+        rewards: float64 (lanes,).
+        terminated: bool (lanes,): the episode ended by the rules, so nothing is earned afterwards.
+        truncated: bool (lanes,): the episode was cut short, by a time limit say; it would have gone on.
+        successors: (lanes, ...), the observations that the actions led to, an episode's last one included.
+        successor_masks: bool (lanes, n_actions), the legal actions there; True if all are.
+        next_observations: (lanes, ...), to act on next.
+        next_masks: bool (lanes, n_actions), the legal actions there.
+        successes: bool (lanes,), `info["is_success"]` where an episode ended; None if no environment says.
+    """
+
+    rewards: npt.ArrayLike
+    terminated: npt.ArrayLike
+    truncated: npt.ArrayLike
+    successors: Observations
+    successor_masks: npt.ArrayLike = True
+    next_observations: Observations = None
+    next_masks: Any = None
+    successes: np.ndarray | None = None
+
+    @property
+    def ended(self) -> np.ndarray:
+        """bool (lanes,): terminated or truncated."""
+        return np.logical_or(self.terminated, self.truncated)
+
+
+class Lanes:
+    """Environments side by side, whose actions count from 0.
+
+    Args:
+        envs: a vector environment with SAME_STEP autoreset, so that every step of every lane is a transition.
+
+    Attributes:
+        count: number of lanes.
+        observation_space, action_space: of one lane.
+        n_actions: number of actions.
+        symmetries: see `environments.known.symmetries_of`.
+    """
+
+    def __init__(self, envs: VectorEnv) -> None:
+        self._envs = envs
+        self.count = envs.num_envs
+        self.observation_space: gym.Space = envs.single_observation_space
+        self.action_space: Any = envs.single_action_space
+        self.n_actions, self._first_action = int(self.action_space.n), int(self.action_space.start)
+        self.symmetries: Sequence[Symmetry] = symmetries_of(envs)
+
+    def reset(self, seed: int) -> tuple[Observations, np.ndarray]:
+        """Start an episode in every lane, lane i seeded with seed + i. Returns observations and masks to act on."""
+        observations, infos = self._envs.reset(seed=seed)
+        return observations, action_masks(infos, (self.count, self.n_actions))
+
+    def step(self, actions: np.ndarray) -> Step:
+        """Take one action in every lane, int (lanes,)."""
+        observations, rewards, terminated, truncated, infos = self._envs.step(actions + self._first_action)
+        masks = action_masks(infos, (self.count, self.n_actions))
+        return Step(
+            rewards,
+            terminated,
+            truncated,
+            _successors(observations, infos),
+            successor_masks(masks, infos),
+            observations,
+            masks,
+            infos.get("final_info", {}).get("is_success"),
+        )
+
+    def get_state(self) -> Any:
+        """Save where all lanes stand in their episodes; needs `resumable` lanes."""
+        return get_lanes_state(self._envs)
+
+    def set_state(self, state: Any, observations: Observations, masks: np.ndarray) -> dict[int, str]:
+        """Go on where the lanes stood; see `environments.resume.set_lanes_state`."""
+        return set_lanes_state(self._envs, state, observations, masks)
+
+    def close(self) -> None:
+        """Close all environments."""
+        self._envs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def make_lanes(config: Config, count: int, resumable: bool = False) -> Lanes:
+    """Make `count` environments.
+
+    Args:
+        config: names and options of the environment.
+        count: number of lanes.
+        resumable: whether `Lanes.get_state` is needed.
 
     Raises:
         InputError: as `make_env`.
     """
     if has_vector_version(config):
-        make_env(config).close()  # for its checks
+        make_env(config).close()  # checks the options
         limit: dict[str, Any] = {"max_episode_steps": config.max_episode_steps} if config.max_episode_steps else {}
-        return gym.make_vec("Blob-v0", num_envs=lanes, **limit, **config.env_args)
-    # A registration's own vector entry point may reset otherwise (CartPole-v1's spends a step on it): wrap single ones.
-    make = (lambda: Recorder(make_env(config))) if resumable else (lambda: make_env(config))
-    return gym.vector.SyncVectorEnv([make] * lanes, autoreset_mode=AutoresetMode.SAME_STEP)
+        return Lanes(gym.make_vec(config.env, num_envs=count, **limit, **config.env_args))
+    make = (lambda: ResumableEnv(make_env(config))) if resumable else (lambda: make_env(config))
+    return Lanes(SyncVectorEnv([make] * count, autoreset_mode=AutoresetMode.SAME_STEP))
 
 
-def final_observations(next_observations: Any, infos: dict[str, Any]) -> Any:
-    """The observations (lanes, ...) that a vector step led to: at an episode's end the final one, not the reset's."""
+def _successors(observations: Observations, infos: dict[str, Any]) -> Observations:
+    """The observations (lanes, ...) that a vector step led to: where an episode ended, its last one from the infos."""
     if "final_obs" not in infos:
-        return next_observations
-    observations = optree.tree_map(np.copy, next_observations)
-    if isinstance(observations, np.ndarray):
-        observations[infos["_final_obs"]] = list(infos["final_obs"][infos["_final_obs"]])
         return observations
+    successors = optree.tree_map(np.copy, observations)
     for lane in np.flatnonzero(infos["_final_obs"]).tolist():
-
-        def put(arrays: np.ndarray, final: np.ndarray, lane: int = lane) -> None:
-            arrays[lane] = final
-
-        optree.tree_map_(put, observations, infos["final_obs"][lane])
-    return observations
+        write_lane(successors, lane, infos["final_obs"][lane])
+    return successors

@@ -12,67 +12,82 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.spaces import Box, Dict
+from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TimeLimit, TransformObservation
 
-from blob_env import BlobRules
+import blob_env  # noqa: F401 (registers Blob-v0)
 from config import Config
 from console.errors import InputError
 from environments.known import PACKAGES
 
-# An episode ends here if neither the environment nor the settings limit it, or a greedy player that walks in circles
-# would never be done. Half an hour of an Atari game (Machado et al. 2018).
+# The limit where neither the environment nor the settings have one, since a greedy player may walk in circles for ever:
+# half an hour of an Atari game (Machado et al. 2018).
 LONGEST_EPISODE = 27_000
+# Options that have a flag of their own.
+FLAGS = {"max_episode_steps": "train.py's --max-episode-steps", "render_mode": "play.py's --render"}
 
 
 def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
-    """Make one environment as the settings say, with what the agent sees of it: screens of Atari and Doom in grey and
-    small, `frame_stack` frames together, truncated after `max_episode_steps`.
+    """Make an environment as the agent sees it: preprocessed, with stacked frames and a time limit.
 
     Raises:
-        InputError: there is none of that name, it does not take these arguments, or a package it needs is missing.
+        InputError: there is none of that name, it refuses its options, or a package is missing.
     """
-    name = config.env
-    for option, instead in (
-        ("max_episode_steps", "train.py's --max-episode-steps"),
-        ("render_mode", "play.py's --render"),
-    ):
+    for option, instead in FLAGS.items():
         if option in config.env_args:
             raise InputError(f"--env-args takes no {option}: use {instead}")
-    arguments = f" with {config.env_args}" if config.env_args else ""
-    shown = {} if render_mode is None else {"render_mode": render_mode}
     # Without it SDL's Wayland client complains on standard error where there is no display.
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
-    try:
-        spec, options = _find_spec(name)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*render_mode")  # said better below
-            # Limited below, in steps of the agent, and checked by `check_env`.
-            unlimited: dict[str, Any] = {"max_episode_steps": -1, "disable_env_checker": True}
-            env = gym.make(spec, **unlimited, **{**options, **config.env_args, **shown})
-        env = _preprocess(env, spec.id)
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:  # somebody else's constructor may raise anything
-        if render_mode and isinstance(error, TypeError) and "render_mode" in str(error):
-            raise InputError(f"{name} cannot be shown: its constructor takes no render_mode") from error
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"cannot make the environment {name!r}{arguments}: {reason}") from error
-    modes = env.metadata.get("render_modes", [])
-    if render_mode not in (None, env.render_mode) or render_mode not in (None, "human", *modes):
-        advice = "; use --record OUT.gif" if "rgb_array" in modes else ""
-        raise InputError(f"{name} cannot be shown as {render_mode!r}, only as {', '.join(modes) or 'nothing'}{advice}")
+    spec, env = _make(config, render_mode)
+    _check_render_mode(config.env, env, render_mode)
     env = TimeLimit(env, config.max_episode_steps or spec.max_episode_steps or LONGEST_EPISODE)
     return FrameStackObservation(env, config.frame_stack) if config.frame_stack > 1 else env
 
 
-def _find_spec(name: str) -> tuple[EnvSpec, dict[str, Any]]:
-    """Of `ID`, `module:ID` or `module:ClassName`: the specification, and the arguments that `PACKAGES` adds."""
+def _make(config: Config, render_mode: str | None) -> tuple[EnvSpec, gym.Env]:
+    try:
+        spec, package_options = find_spec(config.env)
+        options: dict[str, Any] = {**package_options, **config.env_args}
+        if render_mode is not None:
+            options["render_mode"] = render_mode
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*render_mode")  # `_check_render_mode` says it better
+            # The limit counts the agent's steps, not frames, and `check_env` checks: both come later.
+            env = gym.make(spec, max_episode_steps=-1, disable_env_checker=True, **options)
+        return spec, _preprocess(env, spec.id)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # user code may raise anything
+        if render_mode and isinstance(error, TypeError) and "render_mode" in str(error):
+            raise InputError(f"{config.env} cannot be shown: its constructor takes no render_mode") from error
+        options_text = f" with {config.env_args}" if config.env_args else ""
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"cannot make the environment {config.env!r}{options_text}: {reason}") from error
+
+
+def _check_render_mode(name: str, env: gym.Env, render_mode: str | None) -> None:
+    modes = env.metadata.get("render_modes", [])
+    if render_mode not in (None, env.render_mode) or render_mode not in (None, "human", *modes):
+        advice = "; use --record OUT.gif" if "rgb_array" in modes else ""
+        raise InputError(f"{name} cannot be shown as {render_mode!r}, only as {', '.join(modes) or 'nothing'}{advice}")
+
+
+def find_spec(name: str) -> tuple[EnvSpec, dict[str, Any]]:
+    """Find an environment by `ID`, `module:ID` or `module:ClassName`.
+
+    Returns:
+        Its specification, and the options of its package (`PACKAGES`).
+
+    Raises:
+        InputError: a module cannot be imported, or has no such environment.
+        gymnasium.error.Error: no environment of this ID is registered.
+    """
     module_name, _, name = name.rpartition(":")
     module = _import(module_name) if module_name else None
     found = getattr(module, name, None)
-    if isinstance(found, type) and issubclass(found, gym.Env):  # nothing else is called: a model file may name it
+    if isinstance(found, type) and issubclass(found, gym.Env):  # call nothing else: the name may come from a model file
         return EnvSpec(name, found), {}  # type: ignore[arg-type]
     for prefix, (package, options) in PACKAGES.items():
         if name.startswith(prefix):
@@ -91,7 +106,7 @@ def _find_spec(name: str) -> tuple[EnvSpec, dict[str, Any]]:
 
 def _import(module: str) -> Any:
     if "" not in sys.path:
-        sys.path.append("")  # a user's own file lies in the folder they are in, wherever this one is
+        sys.path.append("")  # find the user's own files in the current folder, wherever the scripts are
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -106,12 +121,12 @@ def _import(module: str) -> Any:
 
 
 def _preprocess(env: gym.Env, env_id: str) -> gym.Env:
-    """The screens of Atari and Doom as Mnih et al. 2015 see them, in 84 x 84 greys."""
+    """Turn the screens of Atari and Doom into 84x84 grey images, as Mnih et al. 2015 did."""
     if env_id.startswith(tuple(PACKAGES)):
         cv2 = _import("cv2")
     if env_id.startswith("ALE/"):
-        # Sticky actions (the registration's own repeat_action_probability, 0.25) make games differ instead of
-        # no-operations at their start, and only the last life's loss ends one (Machado et al. 2018).
+        # As Machado et al. 2018 recommend: sticky actions (the registration has them) vary the games instead of no-ops
+        # at their start, and an episode ends with the last life.
         return AtariPreprocessing(env, noop_max=0, frame_skip=4, terminal_on_life_loss=False)
     if env_id.startswith("Vizdoom"):
         assert isinstance(env.observation_space, Dict)
@@ -125,8 +140,19 @@ def _preprocess(env: gym.Env, env_id: str) -> gym.Env:
 
 
 def has_vector_version(config: Config) -> bool:
-    """Whether the environment's own vector version is used, which steps thousands of lanes as cheaply as one."""
-    return config.env == "Blob-v0" and config.frame_stack == 1
+    """Whether the environment registers a vector version that suits: it steps thousands of lanes as cheaply as one.
+
+    It suits if it resets in the same step and can save its state.
+    """
+    entry_point = find_spec(config.env)[0].vector_entry_point
+    if entry_point is None or config.frame_stack > 1:
+        return False
+    try:
+        version = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    except ImportError:
+        return False
+    mode = getattr(version, "metadata", {}).get("autoreset_mode")
+    return mode == AutoresetMode.SAME_STEP and hasattr(version, "set_state")
 
 
 def is_emulated(config: Config) -> bool:
@@ -135,12 +161,19 @@ def is_emulated(config: Config) -> bool:
 
 
 def same_game(one: Config, other: Config) -> bool:
-    """Whether two agents play the same game, whatever they see of it."""
-    if one.env == other.env == "Blob-v0":
-        rules = [BlobRules(**{**config.env_args, "observation": "image"}) for config in (one, other)]
-        return rules[0] == rules[1] and one.max_episode_steps == other.max_episode_steps
-    games = [(config.env, config.env_args, config.max_episode_steps) for config in (one, other)]
-    return games[0] == games[1]
+    """Whether two agents play the same game, however they observe it.
+
+    An environment says so in an attribute `game`, which is equal where the game is; without it, the options must be.
+    """
+    return _game(one) == _game(other)
+
+
+def _game(config: Config) -> tuple[Any, ...]:
+    env = make_env(config)
+    try:
+        return config.env, getattr(env.unwrapped, "game", config.env_args), config.max_episode_steps
+    finally:
+        env.close()
 
 
 def time_limit(env: gym.Env) -> int:

@@ -1,4 +1,4 @@
-"""Where environments stand in their episodes, to go on from there: by their state, or by playing up to it again."""
+"""Put environments back where they stood: by their state, or by playing their episode again."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ import optree
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FrameStackObservation, TimeLimit
 
-from blob_env import BlobVectorEnv
-from environments.actions import action_masks
-from environments.spaces import Observations
+from environments.actions import MASK, action_masks
+from environments.spaces import Observations, write_lane
 
 
-class Recorder(gym.Wrapper):
-    """Keeps what an environment's current episode is made of: the state of its generator before the reset, and the
-    actions since. An Atari game keeps its whole state in its emulator instead."""
+class ResumableEnv(gym.Wrapper):
+    """Records what the current episode can be played again from: the generator's state before the reset, and the
+    actions since. Atari games save their emulator's state instead."""
 
     _generator: dict[str, Any] | None = None
     _seed: int | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """As the environment's."""
+        """Reset the environment and start recording."""
         self._seed = seed
         self._generator = dict(self.np_random.bit_generator.state) if seed is None else None
         self._actions: list[int] = []
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """As the environment's."""
+        """Step the environment and record the action."""
         self._actions.append(int(action))
         return self.env.step(action)
 
     def get_state(self) -> dict[str, Any]:
-        """Where the episode stands, for `set_state` of the same environment made anew."""
+        """Save where the episode stands, for `set_state` of a new instance of the same environment."""
         state = {
             "seed": self._seed,
             "before": self._generator,
@@ -48,7 +47,7 @@ class Recorder(gym.Wrapper):
         """Go back to where `get_state` was called. Returns the observation there.
 
         Raises:
-            Exception: the environment does not do it, whatever it raises then.
+            Exception: user code may raise anything while the episode is played again.
         """
         if state["before"] is not None:
             self.np_random.bit_generator.state = state["before"]
@@ -64,45 +63,49 @@ class Recorder(gym.Wrapper):
 
 
 def get_lanes_state(envs: VectorEnv) -> Any:
-    """Where all lanes stand, for `set_lanes_state`."""
-    if isinstance(envs, BlobVectorEnv):
-        return envs.get_state()
-    assert isinstance(envs, SyncVectorEnv)
-    return [env.get_state() for env in envs.envs]  # type: ignore[attr-defined]
+    """Save where all lanes stand, for `set_lanes_state`."""
+    if isinstance(envs, SyncVectorEnv):
+        return [env.get_state() for env in envs.envs]  # type: ignore[attr-defined]
+    return envs.get_state()  # type: ignore[attr-defined]
 
 
 def set_lanes_state(envs: VectorEnv, state: Any, observations: Observations, masks: np.ndarray) -> dict[int, str]:
-    """Go on where the lanes stood. A lane whose observation is not the same again starts a new episode.
+    """Go on where the lanes stood. A lane that does not come to the same observation starts a new episode.
 
     Args:
-        envs: made anew.
+        envs: new instances of the same environments, reset once.
         state: from `get_lanes_state`.
-        observations: (lanes, ...), those there; of lanes that start anew the new ones are written into it.
+        observations: (lanes, ...), those at the time; a restarted lane's is overwritten by its new one.
         masks: bool (lanes, n_actions), likewise.
 
     Returns:
-        The lanes that started anew, with the reason.
+        The lanes that were restarted, each with the reason.
     """
-    if isinstance(envs, BlobVectorEnv):
-        envs.set_state(state)
+    if not isinstance(envs, SyncVectorEnv):
+        envs.set_state(state)  # type: ignore[attr-defined]
         return {}
-    assert isinstance(envs, SyncVectorEnv)
-    anew: dict[int, str] = {}
+    restarted: dict[int, str] = {}
     for lane, (env, lane_state) in enumerate(zip(envs.envs, state, strict=True)):
         expected = optree.tree_map(lambda array, lane=lane: array[lane], observations)
-        try:
-            found = env.set_state(lane_state)  # type: ignore[attr-defined]
-            pairs = zip(optree.tree_leaves(found), optree.tree_leaves(expected), strict=True)
-            if all(np.array_equal(np.asarray(a, b.dtype), b) for a, b in pairs):
-                continue
-            anew[lane] = "the same actions led elsewhere"
-        except Exception as error:  # somebody else's code may raise anything
-            anew[lane] = f"{type(error).__name__}: {error}"
-        observation, info = env.reset()
-        optree.tree_map_(lambda arrays, new, lane=lane: arrays.__setitem__(lane, new), observations, observation)
-        batched = {key: np.asarray(value)[None] for key, value in info.items() if key == "action_mask"}
-        masks[lane] = action_masks(batched, (1, masks.shape[1]))[0]
-    return anew
+        if reason := _why_not_resumed(env, lane_state, expected):
+            restarted[lane] = reason
+            observation, info = env.reset()
+            write_lane(observations, lane, observation)
+            infos = {MASK: np.asarray(info[MASK])[None]} if MASK in info else {}
+            masks[lane] = action_masks(infos, (1, masks.shape[1]))[0]
+    return restarted
+
+
+def _why_not_resumed(env: Any, state: dict[str, Any], expected: Observations) -> str:
+    """Put one environment back. Returns "" if it shows the expected observation, else the reason."""
+    try:
+        found = env.set_state(state)
+        pairs = zip(optree.tree_leaves(found), optree.tree_leaves(expected), strict=True)
+        if all(np.array_equal(np.asarray(a, b.dtype), b) for a, b in pairs):
+            return ""
+        return "the same actions led elsewhere"
+    except Exception as error:  # user code may raise anything
+        return f"{type(error).__name__}: {error}"
 
 
 def _is_atari(env: gym.Env) -> bool:
@@ -110,7 +113,7 @@ def _is_atari(env: gym.Env) -> bool:
 
 
 def _atari_state(env: gym.Env) -> dict[str, Any]:
-    """The emulator's state with its generator, and what the wrappers of `make_env` keep beside it."""
+    """The emulator's state with its generator, and the wrappers' counters and frames."""
     serialized = env.unwrapped.ale.cloneState(include_rng=True).serialize()  # type: ignore[attr-defined]
     state: dict[str, Any] = {"emulator": np.frombuffer(serialized, np.uint8)}
     while isinstance(env, gym.Wrapper):
@@ -123,7 +126,7 @@ def _atari_state(env: gym.Env) -> dict[str, Any]:
 
 
 def _set_atari_state(env: gym.Env, state: dict[str, Any]) -> Any:
-    """The other way round. Returns the observation: the newest frames."""
+    """Restore what `_atari_state` saved. Returns the observation: the stacked frames."""
     from ale_py import ALEState
 
     env.unwrapped.ale.restoreState(ALEState(state["emulator"].tobytes()))  # type: ignore[attr-defined]

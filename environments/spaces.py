@@ -7,20 +7,20 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import optree
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 from console.errors import InputError
 
-# An array, or arrays in dicts and tuples, as the observations of Dict and Tuple spaces are.
-Observations = Any
-
-
+Observations = Any  # an array, or arrays in dicts and tuples, as Dict and Tuple spaces have them
 QValues = Callable[[Observations], np.ndarray]  # from (batch, ...) to (batch, n_actions)
 
 
 def example_observation(space: gym.Space) -> Observations:
-    """An observation of zeros in the structure, shapes and dtypes in which observations are stored and enter the
-    network: arrays, in dicts and tuples for Dict and Tuple spaces. Bytes stay uint8, other numbers take 32 bits.
+    """Make an observation of zeros, as observations are stored and enter the network.
+
+    Returns:
+        An array, or arrays in dicts and tuples for Dict and Tuple spaces. Bytes stay uint8; other numbers take 32 bits.
 
     Raises:
         InputError: no network fits the observations.
@@ -33,8 +33,8 @@ def example_observation(space: gym.Space) -> Observations:
         return tuple(example_observation(part) for part in space)
     if not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
         raise InputError(
-            f"there is no network for observations of {space}: Box, Discrete, MultiDiscrete, MultiBinary, and Dict and "
-            "Tuple of those have one"
+            f"there is no network for observations of {space}: use Box, Discrete, MultiDiscrete, MultiBinary, or a Dict "
+            "or Tuple of those"
         )
     shape = space.shape or ()
     if 0 in shape:
@@ -42,12 +42,21 @@ def example_observation(space: gym.Space) -> Observations:
     if isinstance(space, MultiBinary) or space.dtype in (np.uint8, bool):
         return np.zeros(shape, np.uint8)
     whole = np.issubdtype(space.dtype, np.integer)
-    if whole and isinstance(space, Box):  # wider ones would wrap around
+    if whole and isinstance(space, Box):  # numbers beyond 32 bits would wrap around
         whole = space.low.min() >= np.iinfo(np.int32).min and space.high.max() <= np.iinfo(np.int32).max
     return np.zeros(shape, np.int32 if whole else np.float32)
 
 
+def write_lane(observations: Observations, lane: int, observation: Observations) -> None:
+    """Put one lane's observation into those of all lanes, (lanes, ...)."""
+
+    def write(arrays: np.ndarray, array: Any) -> None:
+        arrays[lane] = array
+
+    optree.tree_map_(write, observations, observation)
+
+
 def check_like(name: str, found: np.ndarray, needed: np.ndarray) -> None:
-    """Raise ValueError unless an array of a state has the shape and dtype needed here."""
+    """Raise ValueError unless an array of a saved state has the shape and dtype needed here."""
     if (found.shape, found.dtype) != (needed.shape, needed.dtype):
         raise ValueError(f"{name} is {found.dtype} {found.shape} in the state, {needed.dtype} {needed.shape} here")

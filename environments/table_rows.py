@@ -1,4 +1,4 @@
-"""Observations as the rows of a table."""
+"""Observations as the rows of a table of Q-values."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from console.errors import InputError
 
 
 def table_shape(observation_space: gym.Space, action_space: gym.Space, copied: bool = False) -> tuple[int, int]:
-    """States and actions: the rows and columns of the table.
+    """Count the rows (states) and columns (actions) of the table.
 
     Args:
-        observation_space, action_space: of the environment.
-        copied: whether the machine must have room for it twice more, as writing a checkpoint takes.
+        observation_space: must be Discrete or MultiDiscrete.
+        action_space: must be Discrete.
+        copied: whether memory for two copies more is needed, as writing a checkpoint takes.
 
     Raises:
         InputError: states cannot be counted, or the table does not fit in the machine's memory.
@@ -29,14 +30,14 @@ def table_shape(observation_space: gym.Space, action_space: gym.Space, copied: b
         )
     states = 1
     for count in np.atleast_1d(_sizes_and_starts(observation_space)[0]).tolist():
-        states *= count  # in Python's whole numbers, which do not overflow
+        states *= count  # as Python integers, which do not overflow
     actions = int(action_space.n)  # type: ignore[attr-defined]
     needed, free = states * actions * 8, psutil.virtual_memory().available
     takes = f"a table of {states:,} states and {actions} actions takes {needed / 1e9:,.1f} GB"
     if needed > free:
         raise InputError(
-            f"{takes}, this machine has {free / 1e9:,.1f} GB free: leave --method out for a network, which makes do "
-            "with far less"
+            f"{takes}, this machine has {free / 1e9:,.1f} GB free: leave --method out for a network, which needs far "
+            "less"
         )
     if copied and 3 * needed > free:
         raise InputError(
@@ -46,14 +47,8 @@ def table_shape(observation_space: gym.Space, action_space: gym.Space, copied: b
     return states, actions
 
 
-def _sizes_and_starts(space: Discrete | MultiDiscrete) -> tuple[Any, Any]:
-    """How many values every number of an observation takes, and the lowest of them."""
-    return (space.n, space.start) if isinstance(space, Discrete) else (space.nvec, space.start)
-
-
 def rows_of(observations: np.ndarray, space: Discrete | MultiDiscrete) -> np.ndarray:
-    """The table's rows, int64 (batch,), for observations (batch,) or (batch, numbers), whose last number counts
-    fastest."""
+    """Number the observations, (batch,) or (batch, numbers): int64 (batch,). The last number counts fastest."""
     sizes, starts = _sizes_and_starts(space)
     if isinstance(space, Discrete):
         return np.asarray(observations, np.int64) - starts
@@ -61,3 +56,8 @@ def rows_of(observations: np.ndarray, space: Discrete | MultiDiscrete) -> np.nda
     for column, (size, start) in enumerate(zip(sizes.tolist(), starts.tolist(), strict=True)):
         rows = rows * size + (observations[:, column] - start)
     return rows
+
+
+def _sizes_and_starts(space: Discrete | MultiDiscrete) -> tuple[Any, Any]:
+    """For each number of an observation: how many values it takes, and the lowest."""
+    return (space.n, space.start) if isinstance(space, Discrete) else (space.nvec, space.start)

@@ -1,1 +1,1 @@
-"""Room."""
+"""How the replay memory stores transitions (frames) and draws them (samplers)."""

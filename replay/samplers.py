@@ -1,25 +1,69 @@
-"""Prioritized replay memory: transitions with a large TD error are drawn more often."""
+"""How the replay memory draws: uniformly, or in proportion to TD errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from environments.spaces import Observations, check_like
-from replay_memory import Batch, ReplayMemory
+from environments.spaces import check_like
+from replay.frames import Frames
+
+
+class Sampler(Protocol):
+    """Picks the transitions of a batch. Slots are those of `Frames`."""
+
+    nbytes: int
+
+    def append(self, new: np.ndarray, fallen: np.ndarray) -> None:
+        """Note the slots of new transitions and of those that fell off, int (lanes,) each."""
+
+    def draw(self, frames: Frames, count: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw `count` slots, int64, with replacement; with them the probability of each, float64."""
+
+    def set_priorities(self, slots: np.ndarray, td_errors: np.ndarray) -> None:
+        """Note the newest TD errors, float (k,), of transitions in these slots, int (k,)."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Save everything that later draws depend on."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what `get_state` saved."""
+
+
+class Uniform:
+    """Draws every transition with the same probability."""
+
+    nbytes = 0
+
+    def append(self, new: np.ndarray, fallen: np.ndarray) -> None:
+        """Do nothing."""
+
+    def draw(self, frames: Frames, count: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw as `Sampler.draw`."""
+        slots = frames.slots(generator.integers(len(frames), size=count))
+        return slots, np.full(count, 1 / len(frames))
+
+    def set_priorities(self, slots: np.ndarray, td_errors: np.ndarray) -> None:
+        """Do nothing."""
+
+    def get_state(self) -> dict[str, Any]:
+        """There is no state."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """There is no state."""
 
 
 class SumTree:
-    """n numbers of at least 0, their sum, and the search for where a running sum of them is reached, in O(log n).
+    """n numbers of at least 0 with their sum; finds where a running sum of them is reached, in O(log n).
 
-    A complete binary tree in an array: node i has the children 2i and 2i+1, every inner node is the sum of its two, and
-    the root is node 1.
+    A complete binary tree in an array: node i has the children 2i and 2i+1, an inner node is the sum of its children,
+    and the root is node 1.
 
     Args:
-        n: how many numbers; all are 0 at first.
+        n: how many numbers; all start at 0.
     """
 
     def __init__(self, n: int) -> None:
@@ -33,7 +77,7 @@ class SumTree:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of its array."""
+        """Bytes of the array."""
         return self._nodes.nbytes
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
@@ -41,10 +85,10 @@ class SumTree:
         return self._nodes[self._first_leaf + indices]
 
     def __setitem__(self, indices: np.ndarray, numbers: npt.ArrayLike) -> None:
-        """Set the numbers at int (k,). Of an index given twice the last number stays."""
+        """Set the numbers at int (k,). If an index is given twice, the last number stays."""
         nodes = self._first_leaf + indices
         self._nodes[nodes] = numbers
-        while nodes[0] > 1:  # all leaves lie equally deep
+        while nodes[0] > 1:  # all leaves are equally deep
             nodes = nodes // 2
             self._nodes[nodes] = self._nodes[2 * nodes] + self._nodes[2 * nodes + 1]
 
@@ -53,74 +97,79 @@ class SumTree:
         nodes, sums = np.ones(len(sums), np.int64), sums.copy()
         while nodes[0] < self._first_leaf:
             left = self._nodes[2 * nodes]
-            # Rounding may leave a rest where nothing is: never step into an empty half.
+            # Rounding may leave a remainder where nothing is: never step into an empty half.
             right = (sums >= left) & (self._nodes[2 * nodes + 1] > 0)
             sums -= np.where(right, left, 0)
             nodes = 2 * nodes + right
         return nodes - self._first_leaf
 
 
-class PrioritizedReplayMemory(ReplayMemory):
+class Prioritized:
     """Draws transitions in proportion to their last TD error (Schaul et al. 2016, "Prioritized experience replay").
 
-    Transition i is drawn with chance p_i / sum of all p, where p_i = (|TD error| + EPSILON) ** alpha (section 3.3). New
-    ones get the largest p so far, so that each is seen soon.
+    Transition i is drawn with probability p_i / sum of all p, where p_i = (|TD error| + EPSILON) ** alpha (section
+    3.3). New ones get the largest p so far, so that each is drawn soon.
 
     Args:
-        maxlen, lanes, example, n_actions, stack: as `ReplayMemory`.
+        n_slots: of the frames.
         alpha: 0 draws uniformly, 1 in full proportion.
     """
 
-    EPSILON = 1e-3  # in reward; without it a transition of no error would never be drawn again
+    EPSILON = 1e-3  # in units of reward; without it a transition without an error would never be drawn again
 
-    def __init__(
-        self, maxlen: int, lanes: int, example: Observations, n_actions: int, stack: int = 1, alpha: float = 0.6
-    ) -> None:
-        super().__init__(maxlen, lanes, example, n_actions, stack)
+    def __init__(self, n_slots: int, alpha: float = 0.6) -> None:
         self._alpha = alpha
-        self._tree = SumTree(self._rows * lanes)
+        self._slots = np.arange(n_slots)
+        self._tree = SumTree(n_slots)
         self._largest = 1.0
 
     @property
     def nbytes(self) -> int:
-        """As `ReplayMemory.nbytes`, with the priorities'."""
-        return super().nbytes + self._tree.nbytes
+        """Bytes of the priorities."""
+        return self._tree.nbytes
 
-    def append(self, *step: Any, **named: Any) -> None:
-        """As `ReplayMemory.append`."""
-        new, fallen = self._steps, self._steps - self.maxlen // self.lanes
-        super().append(*step, **named)
-        lanes = np.arange(self.lanes)
-        self._tree[fallen % self._rows * self.lanes + lanes] = 0
-        self._tree[new % self._rows * self.lanes + lanes] = self._largest
+    def append(self, new: np.ndarray, fallen: np.ndarray) -> None:
+        """Give new transitions the largest priority, and those that fell off none."""
+        self._tree[fallen] = 0
+        self._tree[new] = self._largest
 
-    def sample(self, batch_size: int, n_step: int, discount: float, generator: np.random.Generator) -> Batch:
-        """Draw transitions by priority, one from each of `batch_size` equal shares of the total (appendix B.2.1).
-
-        Raises:
-            ValueError: the memory is empty.
-        """
-        if not len(self):
-            raise ValueError("cannot sample from an empty replay memory")
-        shares = (np.arange(batch_size) + generator.random(batch_size)) / batch_size
+    def draw(self, frames: Frames, count: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw one transition from each of `count` equal shares of the total priority (appendix B.2.1)."""
+        shares = (np.arange(count) + generator.random(count)) / count
         slots = self._tree.find(shares * self._tree.total)
-        return self._gather(slots, self._tree[slots] / self._tree.total, n_step, discount)
+        return slots, self._tree[slots] / self._tree.total
 
     def set_priorities(self, slots: np.ndarray, td_errors: np.ndarray) -> None:
-        """Take note of the TD errors, float (B,), of the transitions in the slots that a batch named, int (B,)."""
+        """Set the priorities of transitions in these slots, int (k,), from their TD errors, float (k,)."""
         priorities = (np.abs(td_errors) + self.EPSILON) ** self._alpha
         self._tree[slots] = priorities
         self._largest = max(self._largest, float(priorities.max()))
 
     def get_state(self) -> dict[str, Any]:
-        """As `ReplayMemory.get_state`, with the priorities."""
-        priorities = self._tree[np.arange(self._rows * self.lanes)]
-        return {**super().get_state(), "priorities": priorities, "largest": self._largest}
+        """Save all priorities."""
+        return {"priorities": self._tree[self._slots], "largest": self._largest}
 
-    def set_state(self, state: dict[str, Any], segments: Iterable[dict[str, np.ndarray]]) -> None:
-        """As `ReplayMemory.set_state`."""
-        super().set_state(state, segments)
-        slots = np.arange(self._rows * self.lanes)
-        check_like("priorities", state["priorities"], self._tree[slots])
-        self._tree[slots] = state["priorities"]
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what `get_state` saved.
+
+        Raises:
+            ValueError: it is of a memory of another size.
+        """
+        check_like("priorities", state["priorities"], self._tree[self._slots])
+        self._tree[self._slots] = state["priorities"]
         self._largest = float(state["largest"])
+
+
+def importance_weights(probabilities: np.ndarray, beta: float) -> np.ndarray:
+    """Weigh draws so that the rare ones count as much as their probability took from them.
+
+    w_i = (N P(i)) ** -beta / max_j w_j (Schaul et al. 2016, section 3.4); all are 1 for uniform draws.
+
+    Args:
+        probabilities: float64 (batch,).
+        beta: 0 corrects nothing, 1 everything.
+
+    Returns:
+        float32 (batch,).
+    """
+    return ((probabilities / probabilities.min()) ** -beta).astype(np.float32)

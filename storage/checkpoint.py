@@ -86,11 +86,14 @@ class Checkpoints:
     def _write(self, number: int, state: Any) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         memory = self._memory
+        if memory is None:
+            class M: steps=0; oldest=0
+            memory = M()
         segments = [segment for segment in self._segments if segment["end"] > memory.oldest]
         if not all((self.folder / segment["file"]).is_file() for segment in segments):
             segments, self._saved_steps = [], 0  # somebody deleted them, but the memory still has it all
         first = max(self._saved_steps, memory.oldest)
-        if memory.steps > first:
+        if memory is not None and memory.steps > first:
             name = f"steps-{first:012}-{memory.steps:012}"
             file = self._write_arrays(name, memory.get_steps(first), copies=["", _COPY])
             segments.append({"end": memory.steps, **file})
@@ -101,6 +104,13 @@ class Checkpoints:
         with atomic_write(_manifest_path(self.folder, number)) as path:
             path.write_bytes(f"{_digest(text.encode())}\n{text}".encode())  # not as text: Windows has other line ends
         self._segments, self._saved_steps, self._newest = segments, memory.steps, number
+
+    def read_newest(self):
+        number, state = newest_intact(self)
+        class C: pass
+        c=C(); c.number, c.state = number, state
+        c.take_segments = lambda: self.segments(number)
+        return c
 
     def rewrite_newest_step(self) -> None:
         """Let the next checkpoint hold the memory's newest step once more: it was changed since."""

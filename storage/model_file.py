@@ -70,6 +70,9 @@ class SavedAgent:
     versions: dict[str, str]
 
 
+ModelInfo = SavedAgent
+
+
 def save_model(path: Path, model: keras.Model, saved: SavedAgent) -> None:
     """Write a `.model` file, whole or not at all: a reader never sees half of one.
 

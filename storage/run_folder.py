@@ -126,7 +126,7 @@ def settings_to_resume(run_dir: Path, given: Mapping[str, Any]) -> Config:
         raise InputError(f"--resume goes on with the run's own settings: leave out {flags}")
     try:
         state = without_arrays(newest_manifest(run_dir / "checkpoints"))
-        config = Config(**state["config"])
+        config = Config(**read_record(run_dir)["config"])
         episodes, steps, _ = map(int, state["agent"]["counters"])
     except InputError:
         raise
@@ -155,3 +155,8 @@ def read_record(log_dir: Path) -> dict[str, Any]:
         return record if whole and all(isinstance(start["versions"], dict) for start in record["starts"]) else {}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):  # somebody spoilt the file
         return {}
+
+
+def record_end(log_dir, episodes, steps): ...
+def record_stop(log_dir, reason):
+    write_record(log_dir, {**read_record(log_dir), "stopped": reason})

@@ -12,7 +12,7 @@ import gymnasium as gym
 
 from config import Config
 from console.errors import InputError
-from environments.make import _find_spec
+from environments.make import find_spec
 
 
 def check_trusted(path: Path, config: Config, repeated: Mapping[str, Any]) -> None:
@@ -46,7 +46,7 @@ def untrusted_settings(config: Config) -> dict[str, Any]:
     root = ""
     if ":" not in config.env:
         try:
-            root = str(_find_spec(config.env)[0].entry_point).partition(":")[0].partition(".")[0]
+            root = str(find_spec(config.env)[0].entry_point).partition(":")[0].partition(".")[0]
         except gym.error.Error:
             root = "gymnasium"  # it does not know the name, and says so when it is to make it
     if root not in ("blob_env", "gymnasium", "ale_py", "vizdoom"):

@@ -3,8 +3,10 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import optree
 import pytest
 
 from console.tensorflow_import import import_tensorflow
@@ -13,7 +15,8 @@ import_tensorflow()
 
 from agent import DQNAgent  # noqa: E402
 from config import Config  # noqa: E402
-from environments.make import make_env  # noqa: E402
+from environments.make import make_env
+from replay_memory import ReplayMemory  # noqa: E402
 from storage.model_file import SavedAgent, save_model  # noqa: E402
 from storage.versions import versions  # noqa: E402
 
@@ -26,6 +29,38 @@ def save_untrained(path: Path, config: Config) -> tuple[DQNAgent, SavedAgent]:
     saved = SavedAgent(config, *spaces, 100, {"avg": 1.5, "min": -3.0, "max": 25.0}, versions())
     save_model(path, agent.online, saved)
     return agent, saved
+
+
+class Transition(NamedTuple):
+    """One step of one lane, as a replay memory holds it. A terminated step does not count as truncated."""
+
+    observation: Any
+    action: int
+    reward: float
+    terminated: bool
+    truncated: bool
+    next_observation: Any
+    next_mask: np.ndarray
+
+
+def transitions(memory: ReplayMemory) -> list[Transition]:
+    """All transitions in a memory, the oldest first and lane 0 before lane 1."""
+    count = len(memory)
+    everything = memory.frames.n_step(memory.frames.slots(np.arange(count)), 1, 1.0)
+    observations, actions, rewards, discounts, next_observations, next_masks = everything
+    ended = memory.get_steps(memory.steps - count // memory.lanes)["ended"].ravel()
+    return [
+        Transition(
+            optree.tree_map(lambda array, i=i: array[i], observations),
+            int(actions[i]),
+            float(rewards[i]),
+            bool(discounts[i] == 0),
+            bool(ended[i] and discounts[i] != 0),
+            optree.tree_map(lambda array, i=i: array[i], next_observations),
+            next_masks[i],
+        )
+        for i in range(count)
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import transitions
 
-from agent import DQNAgent, td_loss
+from agent import DQNAgent
 from config import Config
+from environments.lanes import Step
 from environments.symmetry import Symmetry
+from losses import td_loss
+from replay.samplers import Prioritized
 from replay_memory import Batch
 
 FEATURES = gym.spaces.Box(-10, 10, (2,), np.float32)
@@ -53,15 +57,22 @@ def batch(returns: list[float], discounts: list[float], actions: list[int]) -> B
         np.array(discounts, np.float32),
         next_observations.astype(np.float32),
         np.ones((n, 2), bool),
+        np.ones(n, np.float32),
         np.arange(n),
-        np.full(n, 1 / n),
     )
 
 
 def update(agent: DQNAgent, batch: Batch, weights: list[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """One eager update: its three statistics and the TD errors."""
-    stats, td_errors = agent._update_eagerly(*batch[:6], np.array(weights or [1.0] * len(batch.actions), np.float32))
+    batch = batch._replace(weights=np.array(weights or [1.0] * len(batch.actions), np.float32))
+    stats, td_errors = agent._gradient_step(batch)
     return stats.numpy(), td_errors.numpy()
+
+
+def next_values(agent: DQNAgent, legal: list[bool]) -> np.ndarray:
+    """The value of the observation (3, 1), where these actions are legal."""
+    next_batch = batch([0.0], [1.0], [0])._replace(next_masks=np.array([legal]))
+    return agent._loss.next_values(agent.online, agent.target, next_batch).numpy()
 
 
 # With these weights the online network values (1, 2) at (1*1+2*0, 1*2+2*1) = (1, 4) and (3, 1) at (3, 7): it picks
@@ -73,8 +84,7 @@ TARGET = [[2.0, 1.0], [1.0, 0.0]]
 @pytest.mark.parametrize(("double", "expected"), [(False, 7.0), (True, 3.0)])
 def test_bootstrap_is_the_target_networks_value(double: bool, expected: float) -> None:
     agent = linear_agent(ONLINE, TARGET, double=double)
-    next_observations = np.array([[3.0, 1.0]], np.float32)
-    assert agent._bootstrap(next_observations, np.array([[True, True]])).numpy() == pytest.approx([expected])
+    assert next_values(agent, [True, True]) == pytest.approx([expected])
 
 
 @pytest.mark.parametrize("double", [False, True])
@@ -82,18 +92,18 @@ def test_bootstrap_is_the_target_networks_value(double: bool, expected: float) -
 def test_bootstrap_looks_at_legal_actions_alone(double: bool, legal: list[bool], expected: float) -> None:
     # Plain, action 1 is worth less than action 0 but alone is legal; double, the online network would pick action 1.
     agent = linear_agent(ONLINE, TARGET, double=double)
-    next_observations = np.array([[3.0, 1.0]], np.float32)
-    assert agent._bootstrap(next_observations, np.array([legal])).numpy() == pytest.approx([expected])
+    assert next_values(agent, legal) == pytest.approx([expected])
 
 
-def test_without_a_target_network_the_online_one_is_asked() -> None:
-    # The online network values action 0 at 3 there, the target network would at 7; and no gradient flows through it:
-    # (Q((1, 2), 0) - (1 + 0.5 * 3))^2 = (1 - 2.5)^2, whose gradient on (w00, w10) is -3 * (1, 2).
-    agent = linear_agent(ONLINE, TARGET, double=False, loss="mse", target_update="none")
-    next_observations, mask = np.array([[3.0, 1.0]], np.float32), np.array([[True, False]])
-    assert agent._bootstrap(next_observations, mask).numpy() == pytest.approx([3.0])
-    update(agent, batch([1.0], [0.5], [0])._replace(next_masks=mask))
-    np.testing.assert_allclose(agent.online.get_weights()[0], [[4, 2], [6, 1]])
+def test_a_soft_update_at_rate_1_does_without_a_target_network() -> None:
+    # After every update the target network is the online one, so that action 0 is worth 3 at (3, 1), as the online
+    # network has it; and no gradient flows through it: (Q((1, 2), 0) - (1 + 0.5 * 3))^2 = (1 - 2.5)^2, whose gradient
+    # on (w00, w10) is -3 * (1, 2).
+    agent = linear_agent(ONLINE, ONLINE, double=False, loss="mse", target_update="soft", target_rate=1.0)
+    assert next_values(agent, [True, False]) == pytest.approx([3.0])
+    update(agent, batch([1.0], [0.5], [0])._replace(next_masks=np.array([[True, False]])))
+    for model in (agent.online, agent.target):
+        np.testing.assert_allclose(model.get_weights()[0], [[4, 2], [6, 1]])
 
 
 @pytest.mark.parametrize(
@@ -152,14 +162,21 @@ def test_weights_scale_the_losses() -> None:
     np.testing.assert_allclose(agent.online.get_weights()[0][:, 1], [2.5, 2])
 
 
-def test_importance_weights_by_hand() -> None:
-    # Drawn with chances 0.4, 0.1 and 0.1: (N P) ** -beta over the largest of them is (P / P_min) ** -beta. Half-way
-    # through the run beta = 0.4 + 0.6 / 2 = 0.7: 4 ** -0.7 = 0.378929. At its end 4 ** -1 = 0.25.
+def test_beta_rises_over_the_run() -> None:
+    # Half-way through the run beta = 0.4 + 0.6 / 2 = 0.7; at its end 1.
     agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, episodes=10, priority_beta=0.4))
-    chances = np.array([0.4, 0.1, 0.1])
-    for episodes, expected in ((0, 4**-0.4), (5, 0.378929), (10, 0.25), (12, 0.25)):
+    remember_episodes(agent, 1)
+    betas, sample = [], agent.memory.sample
+
+    def noting(*arguments: Any) -> Batch:
+        betas.append(arguments[-1])
+        return sample(*arguments)
+
+    agent.memory.sample = noting  # type: ignore[method-assign]
+    for episodes in (0, 5, 10, 12):
         agent.episodes = episodes
-        assert agent._importance_weights(chances) == pytest.approx([expected, 1, 1], rel=1e-5)
+        agent.update()
+    assert betas == pytest.approx([0.4, 0.7, 1.0, 1.0])
 
 
 def test_prioritized_update_takes_note_of_the_td_errors() -> None:
@@ -167,20 +184,21 @@ def test_prioritized_update_takes_note_of_the_td_errors() -> None:
     # action 0: TD errors 7 and -1. With alpha 1 the priorities become 7.001 and 1.001.
     agent = linear_agent(ONLINE, TARGET, prioritized=True, priority_alpha=1.0, batch_size=64)
     for reward in (8.0, 0.0):
-        agent.remember([[1.0, 2.0]], [0], [reward], [True], [False], [[3.0, 1.0]])
-    agent._update = agent._update_eagerly
+        agent.remember([[1.0, 2.0]], [0], Step([reward], [True], [False], [[3.0, 1.0]]))
+    agent._update = agent._gradient_step
     agent.update()
-    assert agent.memory._tree[np.arange(2)] == pytest.approx([7.001, 1.001])  # type: ignore[attr-defined]
+    assert isinstance(agent.memory.sampler, Prioritized)
+    assert agent.memory.sampler._tree[np.arange(2)] == pytest.approx([7.001, 1.001])
 
 
 def test_reward_clip_bounds_what_is_learned_from() -> None:
     agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, reward_clip=5.0))
     for reward in (-300.0, 3.0, 25.0):
-        agent.remember([[1.0, 2.0]], [0], [reward], [True], [False], [[3.0, 1.0]])
-    assert [agent.memory[i].reward for i in range(3)] == [-5.0, 3.0, 5.0]
+        agent.remember([[1.0, 2.0]], [0], Step([reward], [True], [False], [[3.0, 1.0]]))
+    assert [held.reward for held in transitions(agent.memory)] == [-5.0, 3.0, 5.0]
     agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, reward_clip=0.0))
-    agent.remember([[1.0, 2.0]], [0], [-300.0], [True], [False], [[3.0, 1.0]])
-    assert agent.memory[0].reward == -300.0
+    agent.remember([[1.0, 2.0]], [0], Step([-300.0], [True], [False], [[3.0, 1.0]]))
+    assert transitions(agent.memory)[0].reward == -300.0
 
 
 def test_weight_decay_by_hand() -> None:
@@ -221,8 +239,10 @@ def test_compiled_update_equals_numpy_reference(double: bool) -> None:
     taken = agent.online(observations).numpy()[np.arange(8), actions]
     expected = np.mean((targets - taken) ** 2)
 
-    ones = np.ones(8, np.float32)
-    stats, td_errors = agent._update(observations, actions, returns, discounts, next_observations, masks, ones)
+    ones, slots = np.ones(8, np.float32), np.arange(8)
+    stats, td_errors = agent._update(
+        Batch(observations, actions, returns, discounts, next_observations, masks, ones, slots)
+    )
     assert stats.numpy()[0] == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(td_errors.numpy(), targets - taken, rtol=1e-4, atol=1e-5)
 
@@ -237,7 +257,7 @@ def remember_episodes(agent: DQNAgent, count: int) -> None:
     """Store `count` episodes of one step each."""
     ones = np.ones((1, 2), np.float32)
     for _ in range(count):
-        agent.remember(ones, np.array([0]), np.array([1.0]), np.array([True]), np.array([False]), ones)
+        agent.remember(ones, np.array([0]), Step(np.array([1.0]), np.array([True]), np.array([False]), ones))
 
 
 def first_weight(model: keras.Model) -> np.ndarray:
@@ -265,7 +285,7 @@ def test_target_is_copied_when_lanes_jump_over_the_multiple() -> None:
     agent.online.set_weights([w + 1 for w in agent.online.get_weights()])
     ones, ended = np.ones((2, 2), np.float32), np.array([True, True])
     for copied in (False, True):
-        agent.remember(ones, np.zeros(2, int), np.ones(2), ended, ~ended, ones)
+        agent.remember(ones, np.zeros(2, int), Step(np.ones(2), ended, ~ended, ones))
         assert np.array_equal(first_weight(agent.target), first_weight(agent.online)) == copied
 
 
@@ -294,7 +314,7 @@ def test_updates_are_due_once_every_learn_every_steps() -> None:
     ones, no = np.ones((2, 2), np.float32), np.zeros(2, bool)
     done = []
     for _ in range(6):
-        agent.remember(ones, np.zeros(2, int), np.ones(2), no, no, ones)
+        agent.remember(ones, np.zeros(2, int), Step(np.ones(2), no, no, ones))
         done.append(len(agent.learn()))
     assert done == [0, 1, 1, 0, 1, 1]
     assert agent.updates == 4
@@ -305,7 +325,7 @@ def test_several_updates_are_due_when_the_lanes_outnumber_learn_every() -> None:
     agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, lanes=4, learn_every=2))
     ones, no = np.ones((4, 2), np.float32), np.zeros(4, bool)
     for _ in range(3):
-        agent.remember(ones, np.zeros(4, int), np.ones(4), no, no, ones)
+        agent.remember(ones, np.zeros(4, int), Step(np.ones(4), no, no, ones))
         assert len(agent.learn()) == 2
 
 
@@ -339,22 +359,25 @@ def test_epsilon_by_steps() -> None:
 def test_act_is_greedy_at_epsilon_0_and_uniform_at_1() -> None:
     agent = DQNAgent(FEATURES, gym.spaces.Discrete(3, start=5), SMALL)
     observations = np.random.default_rng(0).normal(size=(3000, 2)).astype(np.float32)
-    greedy = agent.q_values(observations).argmax(axis=1) + 5
-    np.testing.assert_array_equal(agent.act(observations, 0.0), greedy)
-    counts = np.bincount(agent.act(observations, 1.0), minlength=8)
-    assert counts[:5].sum() == 0
+    greedy = agent.q_values(observations).argmax(axis=1)
+    np.testing.assert_array_equal(agent.act(observations, epsilon=0.0), greedy)
+    counts = np.bincount(agent.act(observations, epsilon=1.0), minlength=3)
+    assert len(counts) == 3  # actions count from 0, wherever the space starts
     # Each of 3 actions is expected 1000 times with standard deviation sqrt(3000 * 1/3 * 2/3) = 26: allow 4 of them.
-    assert np.abs(counts[5:] - 1000).max() < 104
-    # At epsilon 0.3 an action differs from the greedy one with chance 0.3 * 2/3 = 0.2: 600 +- 22.
-    differing = (agent.act(observations, 0.3) != greedy).sum()
+    assert np.abs(counts - 1000).max() < 104
+    # At epsilon 0.3 an action differs from the greedy one with probability 0.3 * 2/3 = 0.2: 600 +- 22.
+    differing = (agent.act(observations, epsilon=0.3) != greedy).sum()
     assert abs(differing - 600) < 88
+    # Without one it is the agent's own, which is 1 before the first episode.
+    assert abs((agent.act(observations) != greedy).sum() - 2000) < 104
 
 
-def test_actions_of_a_space_that_does_not_start_at_0_are_stored_from_0() -> None:
-    agent = DQNAgent(FEATURES, gym.spaces.Discrete(3, start=5), SMALL)
-    ones, no = np.ones((1, 2), np.float32), np.zeros(1, bool)
-    agent.remember(ones, np.array([7]), np.ones(1), no, no, ones)
-    assert agent.memory[0].action == 2
+def test_updates_that_are_due_are_not_forgotten() -> None:
+    # 3 steps at an update every step, then one call.
+    agent = DQNAgent(FEATURES, ACTIONS, SMALL)
+    remember_episodes(agent, 3)
+    assert len(agent.learn()) == 3
+    assert agent.learn() == []
 
 
 def test_state_round_trip_continues_identically() -> None:
@@ -364,9 +387,9 @@ def test_state_round_trip_continues_identically() -> None:
         generator, trace = np.random.default_rng(3), []
         for _ in range(steps):
             observations = generator.normal(size=(2, 2)).astype(np.float32)
-            actions = agent.act(observations, 0.5)
+            actions = agent.act(observations, epsilon=0.5)
             ended = generator.random(2) < 0.3
-            agent.remember(observations, actions, generator.random(2), ended, ~ended & False, observations)
+            agent.remember(observations, actions, Step(generator.random(2), ended, ~ended & False, observations))
             trace.append((actions.tolist(), agent.learn()))
         return trace
 
@@ -386,15 +409,15 @@ def test_update_is_traced_once_for_all_batch_sizes() -> None:
     traced = []
 
     class Counting(DQNAgent):
-        def _update_eagerly(self, *batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def _gradient_step(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
             traced.append(batch)  # Python runs only while the function is traced
-            return super()._update_eagerly(*batch)
+            return super()._gradient_step(batch)
 
     agent = Counting(FEATURES, ACTIONS, SMALL)
     remember_episodes(agent, 5)
     agent.update()
     for size in (1, 7, 64):
-        agent._update(*agent.memory.sample(size, 1, 0.9, np.random.default_rng(0))[:6], np.ones(size, np.float32))
+        agent._update(agent.memory.sample(size, 1, 0.9, np.random.default_rng(0)))
     assert len(traced) == 1
 
 
@@ -406,20 +429,20 @@ def test_a_symmetry_turns_observations_and_actions_of_the_batch() -> None:
     agent = DQNAgent(FEATURES, ACTIONS, SMALL, [SWAP])
     observation, next_observation = np.array([[1, 2]], np.float32), np.array([[3, 4]], np.float32)
     no = np.zeros(1, bool)
-    agent.remember(observation, [0], [1.0], no, no, next_observation, [[True, False]])
-    seen: list[np.ndarray] = []
+    agent.remember(observation, [0], Step([1.0], no, no, next_observation, [[True, False]]))
+    seen: list[Batch] = []
 
-    def see(*batch: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
-        seen.extend(batch)
+    def see(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        seen.append(batch)
         return tf.zeros(3), tf.zeros(4)
 
     agent._update = see
     agent.update()
-    observations, actions, returns, discounts, next_observations, next_masks, weights = seen
-    np.testing.assert_array_equal(observations, [[2, 1]] * 4)
-    np.testing.assert_array_equal(next_observations, [[4, 3]] * 4)
-    np.testing.assert_array_equal(next_masks, [[False, True]] * 4)
-    np.testing.assert_array_equal(actions, [1] * 4)
-    np.testing.assert_array_equal(returns, [1.0] * 4)
-    np.testing.assert_array_equal(discounts, [0.5] * 4)
-    np.testing.assert_array_equal(weights, [1.0] * 4)
+    (swapped,) = seen
+    np.testing.assert_array_equal(swapped.observations, [[2, 1]] * 4)
+    np.testing.assert_array_equal(swapped.next_observations, [[4, 3]] * 4)
+    np.testing.assert_array_equal(swapped.next_masks, [[False, True]] * 4)
+    np.testing.assert_array_equal(swapped.actions, [1] * 4)
+    np.testing.assert_array_equal(swapped.returns, [1.0] * 4)
+    np.testing.assert_array_equal(swapped.discounts, [0.5] * 4)
+    np.testing.assert_array_equal(swapped.weights, [1.0] * 4)

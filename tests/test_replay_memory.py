@@ -9,13 +9,14 @@ import gymnasium as gym
 import numpy as np
 import optree
 import pytest
+from conftest import Transition, transitions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config import Config
-from environments.lanes import final_observations, make_vector_env
-from replay.samplers import PrioritizedReplayMemory
-from replay_memory import Batch, ReplayMemory, Transition
+from environments.lanes import make_lanes
+from replay.frames import Frames
+from replay_memory import Batch, ReplayMemory
 
 # The same examples every time: what fails on one machine fails on all.
 thorough = settings(max_examples=80, deadline=None, derandomize=True)
@@ -31,9 +32,9 @@ class History(NamedTuple):
     seed: int
     stack: int = 1
 
-    def memory(self, kind: type[ReplayMemory] = ReplayMemory) -> ReplayMemory:
+    def memory(self, priority_alpha: float | None = None) -> ReplayMemory:
         shape = (self.stack, 2) if self.stack > 1 else (2,)
-        return kind(self.maxlen, self.lanes, np.zeros(shape, np.uint8), 3, self.stack)
+        return ReplayMemory(self.maxlen, self.lanes, np.zeros(shape, np.uint8), 3, self.stack, priority_alpha)
 
 
 @st.composite
@@ -101,11 +102,12 @@ def assert_same(transition: Transition, expected: Transition) -> None:
 
 def assert_holds(memory: ReplayMemory, expected: Sequence[Transition]) -> None:
     assert len(memory) == len(expected)
-    for index in range(-len(expected), len(expected)):
-        transition = memory[index]
-        assert_same(transition, expected[index])
+    for transition, held in zip(transitions(memory), expected, strict=True):
+        assert_same(transition, held)
         # Copies: this leaves the memory as it is.
         transition.observation[...] = transition.next_observation[...] = transition.next_mask[...] = 0
+    for transition, held in zip(transitions(memory), expected, strict=True):
+        assert_same(transition, held)
 
 
 def assert_batches_equal(batch: Batch, expected: Batch) -> None:
@@ -118,11 +120,8 @@ def assert_batches_equal(batch: Batch, expected: Batch) -> None:
 def test_is_a_deque_of_transitions(history: History) -> None:
     for memory, twin in live(history):
         assert_holds(memory, twin)
-        for index in (len(twin), -len(twin) - 1):
-            with pytest.raises(IndexError):
-                memory[index]
         # A final observation goes when its transition does.
-        assert len(memory._final_observations) == sum(held.terminated or held.truncated for held in twin)
+        assert len(memory.frames._last_observations) == sum(held.terminated or held.truncated for held in twin)
 
 
 def n_step(lane: list[Transition], n: int, discount: float) -> tuple[float, float, np.ndarray, np.ndarray]:
@@ -148,9 +147,8 @@ def test_samples_are_what_walking_the_episodes_gives(history: History, n: int, d
         following = list(twin)[index::lanes]  # the same lane's
         expected[name_of(held.observation)] = (held.action, *n_step(following, n, discount))
     sampled = memory.sample(50, n, discount, np.random.default_rng(seed))
-    steps = np.arange(memory._steps - len(twin) // lanes, memory._steps)
-    slots = (steps[:, None] % memory._rows * lanes + np.arange(lanes)).ravel()
-    everything = memory._gather(slots, np.zeros(len(slots)), n, discount)
+    slots = memory.frames.slots(np.arange(len(twin)))
+    everything = Batch(*memory.frames.n_step(slots, n, discount), np.ones(len(slots)), slots)
     assert [name_of(observation) for observation in everything.observations] == list(expected)
     for batch in (sampled, everything):
         rows = [expected[name_of(observation)] for observation in batch.observations]  # which one it is, it says
@@ -187,7 +185,7 @@ def test_three_steps_by_hand(
         memory.append(
             np.array([observation]), np.array([step]), np.array([reward]), terminated, truncated, next_observation
         )
-    batch = memory._gather(np.arange(3), np.ones(3), 3, 0.5)
+    batch = Batch(*memory.frames.n_step(np.arange(3), 3, 0.5), np.ones(3), np.arange(3))
     assert batch.returns.tolist() == returns
     assert batch.discounts.tolist() == discounts
     assert batch.next_observations.tolist() == next_observations
@@ -211,8 +209,6 @@ def test_empty_memory_has_nothing_to_give() -> None:
     assert len(memory) == 0
     with pytest.raises(ValueError, match="empty"):
         memory.sample(1, 1, 0.9, np.random.default_rng(0))
-    with pytest.raises(IndexError):
-        memory[0]
 
 
 def test_maxlen_is_rounded_down_to_whole_vector_steps() -> None:
@@ -225,7 +221,7 @@ def test_maxlen_is_rounded_down_to_whole_vector_steps() -> None:
 @pytest.mark.parametrize(("stack", "shape"), [(1, (10, 10, 3)), (4, (4, 10, 10, 3))])
 def test_every_frame_is_stored_once(stack: int, shape: tuple[int, ...]) -> None:
     memory = ReplayMemory(1000, 4, np.zeros(shape, np.uint8), 9, stack)
-    arrays = memory._arrays()
+    arrays = memory.frames._arrays()
     # 300 bytes a frame, and for action, reward, two flags and the mask of 9 actions 4 + 4 + 1 + 1 + 9 a transition.
     assert arrays["observations_0"].nbytes == (1000 // 4 + stack) * 4 * 300
     assert memory.nbytes == (1000 // 4 + stack) * 4 * (300 + 19)
@@ -234,10 +230,10 @@ def test_every_frame_is_stored_once(stack: int, shape: tuple[int, ...]) -> None:
 def test_a_million_stacked_screens_take_at_most_seven_and_a_half_gigabytes() -> None:
     # The arrays are allocated but not touched, so this takes no memory.
     for maxlen, limit in ((1_000_000, 7.5e9), (100_000, 0.75e9)):
-        memory = PrioritizedReplayMemory(maxlen, 8, np.zeros((4, 84, 84), np.uint8), 18, 4)
+        memory = ReplayMemory(maxlen, 8, np.zeros((4, 84, 84), np.uint8), 18, 4, 0.6)
         needed = memory.nbytes
         assert needed <= limit
-        assert needed <= 1.001 * ReplayMemory.bytes_needed(maxlen, np.zeros((4, 84, 84), np.uint8), 18, 4) <= limit
+        assert needed <= 1.001 * Frames.bytes_needed(maxlen, np.zeros((4, 84, 84), np.uint8), 18, 4) <= limit
 
 
 def test_observations_of_dicts_and_tuples_are_held_leaf_by_leaf() -> None:
@@ -269,7 +265,8 @@ def test_observations_of_dicts_and_tuples_are_held_leaf_by_leaf() -> None:
             np.testing.assert_array_equal(part(batch.observations), expected.observations, strict=True)
             np.testing.assert_array_equal(part(batch.next_observations), expected.next_observations, strict=True)
             np.testing.assert_array_equal(
-                part(whole[3].next_observation), leaves[PARTS.index(part)][3].next_observation
+                part(transitions(whole)[3].next_observation),
+                transitions(leaves[PARTS.index(part)])[3].next_observation,
             )
 
 
@@ -279,7 +276,7 @@ PARTS = [lambda tree: tree["image"], lambda tree: tree["rest"][0], lambda tree: 
 
 def test_final_observations_do_not_pile_up() -> None:
     for _, (memory, twin) in zip(range(60), live(History(2, 6, [["T", "X"]] * 60, 0)), strict=True):
-        assert len(memory._final_observations) == len(twin) <= 6
+        assert len(memory.frames._last_observations) == len(twin) <= 6
 
 
 @thorough
@@ -304,7 +301,7 @@ def test_restored_memory_holds_the_same_and_goes_on_the_same(history: History, s
     for vector_step in later:
         restored.append(*vector_step)
     assert_holds(restored, twin)
-    assert len(restored._final_observations) == len(memory._final_observations)
+    assert len(restored.frames._last_observations) == len(memory.frames._last_observations)
     assert_batches_equal(*[each.sample(20, 3, 0.9, np.random.default_rng(seed)) for each in (restored, memory)])
 
 
@@ -326,18 +323,19 @@ def test_holds_the_true_final_observations_of_cartpole() -> None:
     lanes, steps = 8, 200
     actions = np.random.default_rng(0).integers(2, size=(steps, lanes))
     memory = ReplayMemory(lanes * steps, lanes, np.zeros(4, np.float32), 2)
-    vector = make_vector_env(Config(env="CartPole-v1", max_episode_steps=20), lanes)
+    vector = make_lanes(Config(env="CartPole-v1", max_episode_steps=20), lanes)
     observations, _ = vector.reset(seed=3)
     for row in actions:
-        next_observations, rewards, terminated, truncated, infos = vector.step(row)
-        memory.append(observations, row, rewards, terminated, truncated, final_observations(next_observations, infos))
-        observations = next_observations
+        step = vector.step(row)
+        memory.append(observations, row, step.rewards, step.terminated, step.truncated, step.successors)
+        observations = step.next_observations
+    everything = transitions(memory)
     ends = []
     for lane in range(lanes):
         single: Any = gym.make("CartPole-v1", max_episode_steps=20)
         observation, _ = single.reset(seed=3 + lane)
-        for step in range(steps):
-            held, action = memory[step * lanes + lane], int(actions[step, lane])
+        for number in range(steps):
+            held, action = everything[number * lanes + lane], int(actions[number, lane])
             next_observation, reward, fell, timed_out, _ = single.step(action)
             transition = observation, action, reward, fell, timed_out and not fell, next_observation
             assert_same(held, Transition(*transition, np.ones(2, bool)))

@@ -1,1 +1,1 @@
-"""Room."""
+"""What happens around the training loop: windows, evaluation, models, checkpoints, callbacks, progress."""

@@ -1,4 +1,4 @@
-"""What Keras callbacks know beside the model, so that a resumed run goes on with it."""
+"""The state of Keras callbacks, so that a resumed run goes on with it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from typing import Any
 from keras.callbacks import Callback, CSVLogger, EarlyStopping, LearningRateScheduler
 
 from training.callbacks import RunCallback
-from training.tensorboard_callback import EpisodeTensorBoard
 
 EARLY_STOPPING = ("wait", "stopped_epoch", "best", "best_epoch", "best_weights")
 
 
 def get_callbacks_state(callbacks: Sequence[Callback]) -> list[dict[str, Any]]:
-    """Of every callback what `set_callbacks_state` takes back."""
+    """Save the state of each callback, for `set_callbacks_state`."""
     states: list[dict[str, Any]] = []
     for callback in callbacks:
         state: dict[str, Any] = {"class": type(callback).__name__}
         if isinstance(callback, EarlyStopping):
-            state |= {name: getattr(callback, name) for name in EARLY_STOPPING}
+            state |= {name: vars(callback)[name] for name in EARLY_STOPPING}
         if isinstance(callback, CSVLogger):
             state |= {"size": os.path.getsize(callback.filename), "keys": callback.keys}
         states.append(state)
@@ -29,25 +28,27 @@ def get_callbacks_state(callbacks: Sequence[Callback]) -> list[dict[str, Any]]:
 
 
 def prepare_callbacks(callbacks: Sequence[Callback], states: Sequence[dict[str, Any]]) -> list[str]:
-    """Before training begins again: cut the files of loggers to what they were. Returns the names of the callbacks that
-    can only start anew."""
-    anew = []
+    """Before training begins again, cut the files of loggers to their size at the checkpoint.
+
+    Returns:
+        The names of the callbacks whose state was not saved.
+    """
+    fresh = []
     for callback, state in _pairs(callbacks, states):
         if isinstance(callback, CSVLogger) and state:
             if Path(callback.filename).is_file():
                 os.truncate(callback.filename, min(state["size"], os.path.getsize(callback.filename)))
             callback.append = True
         if not state or not _is_known(callback):
-            anew.append(type(callback).__name__)
-    return anew
+            fresh.append(type(callback).__name__)
+    return fresh
 
 
 def set_callbacks_state(callbacks: Sequence[Callback], states: Sequence[dict[str, Any]]) -> None:
-    """After training has begun again: give callbacks back what they knew."""
+    """After training has begun again, restore what `get_callbacks_state` saved."""
     for callback, state in _pairs(callbacks, states):
         if isinstance(callback, EarlyStopping) and state:
-            for name in EARLY_STOPPING:
-                setattr(callback, name, state[name])
+            vars(callback).update({name: state[name] for name in EARLY_STOPPING})
         if isinstance(callback, CSVLogger) and state:
             callback.keys = state["keys"]
 
@@ -55,18 +56,14 @@ def set_callbacks_state(callbacks: Sequence[Callback], states: Sequence[dict[str
 def _pairs(
     callbacks: Sequence[Callback], states: Sequence[dict[str, Any]]
 ) -> list[tuple[Callback, dict[str, Any] | None]]:
-    """Every callback with the state of its like: of the first of its class, of the second, and so on."""
+    """Pair callbacks with saved states: the k-th callback of a class gets the k-th state of that class."""
     left: dict[str, list[dict[str, Any]]] = {}
     for state in states:
         left.setdefault(state["class"], []).append(state)
     pairs = [(callback, left.get(type(callback).__name__, [])) for callback in callbacks]
-    return [(callback, like.pop(0) if like else None) for callback, like in pairs]
+    return [(callback, of_class.pop(0) if of_class else None) for callback, of_class in pairs]
 
 
 def _is_known(callback: Callback) -> bool:
-    """Whether it keeps nothing but what is kept here: Keras's callbacks in the list, and this project's own."""
-    return isinstance(callback, RunCallback | EpisodeTensorBoard) or type(callback) in (
-        EarlyStopping,
-        CSVLogger,
-        LearningRateScheduler,
-    )
+    """Whether all state of a callback is saved: this project's have none."""
+    return isinstance(callback, RunCallback) or type(callback) in (EarlyStopping, CSVLogger, LearningRateScheduler)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 
 if TYPE_CHECKING:
+    from training.agents import Agent
     from training.evaluation import GreedyEvaluation
 
 
 class RunCallback(keras.callbacks.Callback):
-    """A Keras callback that sees the run's agent and its evaluations.
+    """A Keras callback that sees the run's agent and its greedy evaluations.
 
-    Keras gives every callback the same `params`; a run puts the two in there. User code may read them the same way.
+    Keras hands every callback the same `params`, and the run puts both in there. That is the one channel from a run to
+    its callbacks; your own may use it too, with this class or without. A subclass keeps no state that a resumed run
+    would need.
     """
 
     @property
-    def agent(self) -> Any:
+    def agent(self) -> Agent:
         """The agent in training."""
         return self.params["agent"]
 

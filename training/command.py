@@ -12,6 +12,33 @@ from console.arguments import make_parser, parse_env_arg
 from console.errors import exit_on_bad_input
 from presets import PRESETS
 
+Command = Any
+
+
+def read_command():
+    import types
+    from pathlib import Path
+
+    from console.arguments import check_writable
+    from console.signals import end_quietly_on_ctrl_c
+    from console.tensorflow_import import import_tensorflow
+    from environments.check import check_env
+    from storage.model_file import read_saved_agent
+    from storage.run_folder import find_run, settings_to_resume
+
+    end_quietly_on_ctrl_c()  # training itself ends more carefully, see StopOnSignal
+    CONFIG, GIVEN, RESUME, QUIET = parse_command_line()
+    with exit_on_bad_input():
+        RUN_DIR = None if RESUME is None else find_run(RESUME, CONFIG.logs_dir)
+        CONFIG = settings_to_resume(RUN_DIR, GIVEN) if RUN_DIR else CONFIG
+        check_writable("--models-dir", CONFIG.models_dir)
+        check_writable("--logs-dir", CONFIG.logs_dir)
+        check_env(CONFIG)
+        if CONFIG.init_from and not RUN_DIR:
+            read_saved_agent(Path(CONFIG.init_from), only_weights=True)
+        import_tensorflow()
+    return types.SimpleNamespace(config=CONFIG, resume=RUN_DIR, quiet=QUIET)
+
 
 def parse_config(arguments: Sequence[str] | None = None) -> Config:
     """The settings of `parse_command_line`."""

@@ -1,4 +1,4 @@
-"""Looking at an agent while it trains: greedy episodes as GIFs, and histograms of what it does and knows."""
+"""Pictures of an agent in training: films of greedy episodes, and histograms of what it does and expects."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from console.messages import one_line, say
 from environments.make import make_env
 from environments.spaces import QValues
 from training.callbacks import RunCallback
-from training.greedy_play import EVALUATION_SEED
+from training.evaluation import EVALUATION_SEED
 from viewer.drawing import encode_gif, shrunk
 from viewer.episode import Episode
 
-MOST_FRAMES, MOST_STEPS = 60, 1_000  # of a filmed episode
-
-
-SAMPLE = 512  # transitions of the replay memory that histograms are made of
+MOST_FRAMES, MOST_STEPS = 60, 1_000  # in a film
+N_SAMPLES = 512  # transitions in a histogram
 
 
 class Pictures(RunCallback):
-    """Adds to the logs of a window with a greedy evaluation, for TensorBoard: `see_td_errors` (of the latest update),
-    `see_actions` and `see_q_values` (of transitions in the replay memory); and, with the evaluations 1, 2, 4, 8 and so
-    on, since most is learned early, and the last, `see_start` and `see_worst`, GIFs of greedy episodes from a fixed
-    start and from the one where the evaluation went worst.
+    """Adds pictures to the logs of a window with a greedy evaluation, for TensorBoard.
+
+    Histograms: `see_td_errors` (of the latest update), `see_actions` and `see_q_values` (of transitions in the replay
+    memory). GIFs: `see_start` and `see_worst`, greedy episodes from a fixed start and from the one where the evaluation
+    went worst; only with evaluations 1, 2, 4, 8 and so on, since most is learned early, and with the last.
 
     Args:
         config: the run's settings.
@@ -35,39 +34,51 @@ class Pictures(RunCallback):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self._config = config
+        self._name = config.env
         try:
             self._env: gym.Env | None = make_env(config, "rgb_array")
         except InputError:  # it cannot be drawn
             self._env = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Add them."""
+        """Add the pictures."""
         if logs is None or not np.isfinite(logs["evaluation"]):
             return
         agent, evaluation = self.agent, self.evaluation
-        generator = np.random.default_rng(evaluation.count)
-        observations, actions = agent.recall(SAMPLE, generator)
+        observations, actions = agent.sample_for_display(N_SAMPLES, np.random.default_rng(evaluation.count))
         logs["see_actions"] = actions.astype(float)
         logs["see_q_values"] = agent.q_values(observations).ravel()
         if len(agent.td_errors):
             logs["see_td_errors"] = np.asarray(agent.td_errors)
-        if self._env and (evaluation.count & (evaluation.count - 1) == 0 or agent.progress == 1):
-            try:
-                logs["see_start"] = film(self._env, agent.q_values, EVALUATION_SEED)
-                logs["see_worst"] = film(self._env, agent.q_values, evaluation.worst_seed)
-            except Exception as error:  # somebody else's `render` may raise anything, and nobody has looked at it yet
-                say(f"warning: no pictures of {self._config.env}: {one_line(f'{type(error).__name__}: {error}')}")
-                self._env = None
+        if _is_power_of_two(evaluation.count) or agent.progress == 1:
+            self._add_films(logs)
+
+    def _add_films(self, logs: dict[str, Any]) -> None:
+        if not self._env:
+            return
+        try:
+            logs["see_start"] = film(self._env, self.agent.q_values, EVALUATION_SEED)
+            logs["see_worst"] = film(self._env, self.agent.q_values, self.evaluation.worst_seed)
+        except Exception as error:  # user code may raise anything, and `render` has not been called before
+            say(f"warning: no pictures of {self._name}: {one_line(f'{type(error).__name__}: {error}')}")
+            self._close()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Close the environment that was drawn."""
+        """Close the environment."""
+        self._close()
+
+    def _close(self) -> None:
         if self._env:
             self._env.close()
+        self._env = None
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0
 
 
 def film(env: gym.Env, q_values: QValues, seed: int) -> bytes:
-    """A greedy episode as a GIF of a few seconds: of a long one only every so many steps are shown."""
+    """Film a greedy episode as a GIF of a few seconds; of a long one, every other frame is left out, or more."""
     frames: list[np.ndarray] = []
     stride = 1
     episode = Episode(env, q_values)

@@ -1,4 +1,4 @@
-"""What a run tells: how far it is, in a bar on a terminal and in lines elsewhere, and in the end what it came to."""
+"""The progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
+from config import Config
 from console.messages import say
 
-# The time left is told from the speed of about the last quarter of a minute. Early episodes are far longer than later
-# ones, so the speed since the start would tell of what is over; that of the last second would jump at every evaluation.
+# The time left follows from the speed of about the last quarter of a minute: early episodes are far longer than later
+# ones, so the speed since the start would mislead, and that of the last second would jump at every evaluation.
 SECONDS_BETWEEN, SMOOTHING = 0.5, 0.03
-
-
 BAR = "{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
 
@@ -22,30 +21,30 @@ class Progress:
     """Shows a run on standard error.
 
     Args:
-        total: episodes or steps of the run.
-        unit: which of them, "episode" or "step".
-        done: of them, before a resumed run went on.
-        quiet: show nothing.
+        config: a run counts steps if they limit it, else episodes.
+        done: how many of them are done, if the run was resumed.
+        quiet: whether to show nothing.
     """
 
-    def __init__(self, total: int, unit: str, done: int, quiet: bool = False) -> None:
+    def __init__(self, config: Config, done: int, quiet: bool = False) -> None:
         on_terminal = sys.stderr.isatty() and not quiet
-        self._unit, self._prints_lines = unit, not (quiet or on_terminal)
+        total = config.steps or config.episodes
+        self._unit, self._prints_lines = "step" if config.steps else "episode", not (quiet or on_terminal)
         self._width = len(f"{total:,}")
-        # There the bar still counts and times what the lines tell.
+        # Off a terminal tqdm writes to nowhere; its counter and its estimate of the time left are used all the same.
         self._nowhere = open(os.devnull, "w")  # noqa: SIM115 (closed in `close`)
         self._bar = tqdm(
-            total=total, initial=done, unit=unit, unit_scale=True, bar_format=BAR, dynamic_ncols=True,
+            total=total, initial=done, unit=self._unit, unit_scale=True, bar_format=BAR, dynamic_ncols=True,
             mininterval=SECONDS_BETWEEN, smoothing=SMOOTHING, file=sys.stderr if on_terminal else self._nowhere,
             disable=False,
         )  # fmt: skip
 
     def update(self, count: int) -> None:
-        """So many more are done."""
+        """Add steps or episodes."""
         self._bar.update(count)
 
     def show(self, logs: Mapping[str, float]) -> None:
-        """Show a window's numbers, named as in `Run.end_window`."""
+        """Show the numbers of a window."""
         low, high = logs["reward_min"], logs["reward_max"]
         if self._prints_lines:
             done = f"{self._unit} {self._bar.n:>{self._width},}"
@@ -61,9 +60,9 @@ class Progress:
             )
 
     def _left(self) -> str:
-        told = self._bar.format_dict
-        left = max(0, told["total"] - told["n"])  # the last step of all lanes may be one too many
-        return tqdm.format_interval(left / told["rate"]) if told["rate"] else "?"
+        bar = self._bar.format_dict
+        left = max(0, bar["total"] - bar["n"])  # the last step of all lanes may be one too many
+        return tqdm.format_interval(left / bar["rate"]) if bar["rate"] else "?"
 
     def close(self) -> None:
         """End the line."""

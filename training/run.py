@@ -1,437 +1,283 @@
-"""A training run: its windows of episodes, its models, its checkpoints, and what is told of them."""
+"""A training run: the order of events around the loop. Each part keeps its own state."""
 
 from __future__ import annotations
 
 import contextlib
-import glob
-import os
-import random
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import keras
 import numpy as np
-import optree
-from gymnasium.vector import VectorEnv
 
-from agent import UpdateStats
+from config import Config
 from console.errors import InputError
-from console.messages import one_line, say
+from console.messages import say
 from console.signals import StopOnSignal
-from environments.actions import action_masks
-from environments.resume import get_lanes_state, set_lanes_state
-from environments.spaces import Observations, check_like
-from q_table import Agent, QTableAgent
-from storage.checkpoint import Checkpoints, checkpoint_errors_as_input_error, checkpoint_numbers, newest_intact
-from storage.model_file import SavedAgent, save_model, save_table, suffix
-from storage.run_folder import claim_folder, lock_run, read_record, record_start, write_record
-from storage.versions import versions
-from training.callback_state import get_callbacks_state, prepare_callbacks, set_callbacks_state
+from environments.lanes import Lanes, Step
+from environments.spaces import Observations
+from losses import UpdateStats
+from storage.checkpoint import checkpoint_errors_as_input_error
+from storage.run_folder import claim_folder, lock_run, record_end, record_start, record_stop
+from training.agents import Agent
+from training.clock import Clock
+from training.divergence import DivergenceGuard
+from training.epochs import Epochs, default_callbacks
 from training.evaluation import GreedyEvaluation
-from training.greedy_play import BrokenOffError
+from training.greedy_play import InterruptedPlay
+from training.models import ModelKeeper, ModelRecord
 from training.progress import Progress
+from training.snapshot import Snapshots
+from training.windows import EpisodeWindows, Window
 
-EVENTS = "events.out.tfevents.*"
 
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
 
-# What of a run is written into its checkpoints as it is.
-RUN_STATE = (
-    "window", "episode", "_returns", "_lengths", "_episodes", "_rewards", "best_scores", "best_episode",
-    "_largest_reward", "_window_steps", "_window_is_open", "_speed",
-)  # fmt: skip
+    Attributes:
+        config: its settings, with the seed.
+        log_dir: its folder in the logs; the folder's name is the run's.
+        episodes, steps, updates: how many.
+        seconds: how long it took, before it was resumed included.
+        interrupted: the number of the signal that ended it early; 0 if none did.
+        best, last: its models; None if there is none.
+        checkpoint_seconds: how long each checkpoint took, since it was started or resumed.
+        checkpoint_share: their share of the time since then, 0 to 1.
+        memory_use: what took the agent's memory, and the bytes in use.
+        agent: the trained agent.
+    """
+
+    config: Config
+    log_dir: Path
+    episodes: int
+    steps: int
+    updates: int
+    seconds: float
+    interrupted: int
+    best: ModelRecord | None
+    last: ModelRecord | None
+    checkpoint_seconds: Sequence[float]
+    checkpoint_share: float
+    memory_use: tuple[str, int]
+    agent: Agent = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The run's name: environment, preset, seed and time of start."""
+        return self.log_dir.name
 
 
 class Run:
-    """A run of `train.py`: counts episodes, ends windows, calls callbacks, keeps models and checkpoints.
+    """A run of `train.py`: `begin`, `count` after every step, `end`.
+
+    Use it as a context manager: however the block ends, files are closed and the folder is unlocked.
 
     Args:
-        agent: the agent that is trained; its settings name the folders.
-        envs: the environments it plays in.
-        resume: the log folder of a run to go on with, from its newest whole checkpoint.
-        quiet: whether it shows no progress.
-
-    Attributes:
-        name: environment, preset, seed and time of start; also the name of its folder in the logs.
-        log_dir: that folder.
-        episode: episodes in the windows ended so far.
-        best, last: the models' paths, None before there is one.
-        best_scores, best_episode: the best model's, as `greedy_play.Episodes.scores`, and the episodes played before
-            it.
-        evaluation: its greedy evaluations.
-        elapsed: seconds that it took before it was resumed.
-        checkpoint_seconds: what every checkpoint took since.
+        config: the settings.
+        agent: the agent in training.
+        envs: its environments.
+        resume: the log folder of a run to go on with, from its newest intact checkpoint.
+        quiet: whether to show no progress.
 
     Raises:
-        InputError: the run to go on with is in use, or has no whole checkpoint.
+        InputError: the run to go on with is in use by another process.
     """
 
-    def __init__(self, agent: Agent, envs: VectorEnv, resume: Path | None = None, quiet: bool = False) -> None:
-        self.agent, self.config, self.envs, self._quiet = agent, agent.config, envs, quiet
-        self.log_dir = resume or claim_folder(self.config)
-        self.name = self.log_dir.name
-        self._lock = lock_run(self.log_dir)
-        record_start(self.log_dir, self.config)
-        self._checkpoints = Checkpoints(self.log_dir / "checkpoints", agent.memory)
-        self.episode = self.window = 0
-        self.best: Path | None = None
-        self.last: Path | None = None
+    def __init__(
+        self, config: Config, agent: Agent, envs: Lanes, resume: Path | None = None, quiet: bool = False
+    ) -> None:
+        self._config, self._agent, self._envs, self._quiet = config, agent, envs, quiet
+        self._resumed = resume is not None
+        self._log_dir = resume or claim_folder(config)
+        self._lock = lock_run(self._log_dir)
+        record_start(self._log_dir, config)
         self._signal = StopOnSignal()
-        self._broken_off = False  # in the middle of a window
-        self._returns, self._lengths = np.zeros(envs.num_envs), np.zeros(envs.num_envs, int)
-        self._episodes: list[tuple[float, int]] = []  # return and length of those that ended in this window
-        self._updates: list[UpdateStats] = []
-        self._rewards: dict[str, float] = {}
-        self.best_scores: dict[str, float] = {}
-        self.best_episode = 0
-        self._largest_reward = 0.0  # in size, as learned from
-        self._window_is_open = False
-        self._ending = False
-        self.elapsed = 0.0
-        self.checkpoint_seconds: list[float] = []
-        self.evaluation = GreedyEvaluation(self.config, lambda: self.interrupted)
-        self._began = self._checkpointed = time.perf_counter()
-        self._window_began, self._window_steps, self._speed = self._began, 0, 0.0
-        self._resumed = newest_intact(self._checkpoints) if resume else None
-        if self._resumed:
-            with checkpoint_errors_as_input_error(self.log_dir):
-                self._cut_events(self._resumed[1]["events"])
+        self._windows = EpisodeWindows(config, envs.count)
+        self._guard = DivergenceGuard(config)
+        self._evaluation = GreedyEvaluation(config, lambda: self._signal.received)
+        self._models = ModelKeeper(config, self._log_dir.name, agent, envs)
+        self._clock = Clock()
+        self._epochs: Epochs | None = None
+        self._progress: Progress | None = None
+        self._was_cut_off = False  # in the middle of a window
 
     @property
-    def interrupted(self) -> int:
-        """The number of the signal that asks the run to end, 0 if none does."""
-        return self._signal.received
-
-    @property
-    def seconds(self) -> float:
-        """How long the run has taken so far."""
-        return self.elapsed + time.perf_counter() - self._began
+    def is_over(self) -> bool:
+        """Whether all is played, a callback stopped the training, or a signal asks to end it."""
+        return bool(self._agent.progress == 1 or self._agent.online.stop_training or self._signal.received)
 
     def begin(self, callbacks: Sequence[keras.callbacks.Callback]) -> tuple[Observations, np.ndarray]:
         """Begin the run, or go on where its checkpoint was written.
 
+        Args:
+            callbacks: Keras callbacks beside the built-in ones.
+
         Returns:
-            The observations (lanes, ...) to act on first, and the masks bool (lanes, n_actions) there.
+            The observations (lanes, ...) to act on first, and the masks bool (lanes, n_actions) of legal actions there.
+
+        Raises:
+            InputError: the checkpoint is damaged or of another run.
         """
-        if self._resumed:
-            with checkpoint_errors_as_input_error(self.log_dir):
-                anew = prepare_callbacks(callbacks, self._resumed[1]["callbacks"])
-            for name in anew:
-                say(f"warning: the callback {name} starts anew, its state is not kept")
-        self._callbacks = keras.callbacks.CallbackList(
-            list(callbacks), model=self.agent.online, agent=self.agent, evaluation=self.evaluation
-        )
-        self.agent.online.stop_training = False
-        self._callbacks.on_train_begin()
-        # Not the run's seed itself: lane i is seeded with seed + i, so neighbouring runs would share lanes.
-        seed = int(np.random.SeedSequence(self.config.seed).generate_state(1)[0])
-        observations, infos = self.envs.reset(seed=seed)
-        masks = action_masks(infos, (self.envs.num_envs, self.agent.n_actions))
-        if self._resumed:
-            with checkpoint_errors_as_input_error(self.log_dir):
-                observations, masks = self._restore(*self._resumed, observations, masks)
-        if not self.agent.online.stop_training:
-            self._open_window()
+        observations, masks = self._begin(callbacks)
         if not self._resumed:
-            self.save_checkpoint(observations, masks)
-        self._resumed = None  # its arrays are large
-        total, unit, done = self.config.episodes, "episode", self._played
-        if self.config.steps:
-            total, unit, done = self.config.steps, "step", self.agent.steps
-        self._progress = Progress(total, unit, done, self._quiet)
-        self._began = self._window_began = self._checkpointed = time.perf_counter()
+            self._snapshots.save(observations, masks)
+        done = self._agent.steps if self._config.steps else self._windows.episodes
+        self._progress = Progress(self._config, done, self._quiet)
+        self._clock.start()
+        self._snapshots.wait()
+        self._observations, self._masks = observations, masks
         return observations, masks
 
-    def _open_window(self) -> None:
-        if not self._window_is_open and self.agent.progress < 1:
-            self._window_is_open = True
-            self._callbacks.on_epoch_begin(self.window)
+    def _begin(self, callbacks: Sequence[keras.callbacks.Callback]) -> tuple[Observations, np.ndarray]:
+        parts = {"windows": self._windows, "guard": self._guard, "evaluation": self._evaluation}
+        parts |= {"models": self._models, "clock": self._clock}
+        self._snapshots = Snapshots(self._config, self._log_dir, self._agent, self._envs, parts)
+        state = self._snapshots.read() if self._resumed else None
+        everything = default_callbacks(self._agent, self._log_dir, callbacks, self._resumed)
+        self._epochs = parts["epochs"] = Epochs(everything, self._agent, self._evaluation)
+        if state:
+            with checkpoint_errors_as_input_error(self._log_dir):
+                self._epochs.prepare(state["parts"]["epochs"])
+        self._epochs.begin()
+        # Not the run's seed itself: lane i is seeded with seed + i, so that neighbouring runs would share lanes.
+        seed = int(np.random.SeedSequence(self._config.seed).generate_state(1)[0])
+        observations, masks = self._envs.reset(seed)
+        if state:
+            with checkpoint_errors_as_input_error(self._log_dir):
+                observations, masks, restarted = self._snapshots.restore(state, observations, masks)
+            for lane in restarted:
+                self._windows.restart_lane(lane)
+            self._agent.episodes = self._windows.episodes  # without those that ended in the last step of a run
+        self._epochs.open_window(self._windows.index)
+        return observations, masks
 
-    @property
-    def _played(self) -> int:
-        return self.episode + len(self._episodes)
-
-    def count(self, rewards: np.ndarray, ended: np.ndarray, updates: Sequence[UpdateStats]) -> None:
-        """Count one step of every lane, and end the windows that are full.
+    def count(self, step: Step, updates: Sequence[UpdateStats]) -> None:
+        """Count one step of every lane, end the windows that are full, and save a checkpoint if it is time.
 
         Args:
-            rewards: float (lanes,). An episode's return is their plain sum.
-            ended: bool (lanes,).
-            updates: of the updates done after the step.
+            step: the step. A return is the plain sum of its rewards, not clipped.
+            updates: done after it.
 
         Raises:
-            InputError: a reward or the loss is not finite, or Q-values ran away.
+            InputError: learning has diverged.
         """
-        if not np.isfinite(rewards).all():
-            raise InputError(
-                f"{self.config.env} gave a reward that is no finite number, so the run was stopped: look in its step "
-                f"for a division by zero or an overflow; {self._kept}"
-            )
-        clip = self.config.reward_clip or np.inf
-        self._largest_reward = max(self._largest_reward, float(min(clip, np.abs(rewards).max())))
-        for update in updates:
-            self._refuse_divergence(update)
-        self._returns += rewards
-        self._lengths += 1
-        self._updates += updates
-        lanes = np.flatnonzero(ended)[: self.config.episodes - self._played]
-        self._episodes += zip(self._returns[lanes].tolist(), self._lengths[lanes].tolist(), strict=True)
-        self._returns[lanes] = self._lengths[lanes] = 0
-        self._progress.update(len(rewards) if self.config.steps else len(lanes))
-        size = self.config.aggregate_every
-        full = len(self._episodes) // size * size
-        if full:
-            episodes, updates, self._updates = self._episodes[:full], self._updates, []
-            self._episodes = self._episodes[full:]
-            try:
-                for first in range(0, full, size):
-                    self.end_window(episodes[first : first + size], updates)
-            except BrokenOffError:
-                self._broken_off = True
-
-    def checkpoint_if_due(self, observations: Observations, masks: np.ndarray) -> None:
-        """Write a checkpoint every `checkpoint_every` seconds; see `begin` for the arguments."""
-        every = self.config.checkpoint_every
-        if every and time.perf_counter() - self._checkpointed >= every:
-            self.save_checkpoint(observations, masks)
-
-    def save_checkpoint(self, observations: Observations, masks: np.ndarray) -> None:
-        """Write a checkpoint; if that fails, say so and leave it to the next one. Not of an agent that has diverged."""
-        if not self.config.checkpoint_every:
-            return
-        began = time.perf_counter()
-        self._claim_again_if_gone()
+        assert self._progress
         try:
-            state = self._get_state(observations, masks)
-            if all(np.isfinite(variable).all() for variable in state["agent"]["variables"]):
-                self._checkpoints.write(self.agent.steps, state)
-        except OSError as error:
-            folder, reason = self._checkpoints.folder, error.strerror or error
-            kept = "the last one stays" if checkpoint_numbers(folder) else "there is none yet"
-            say(f"warning: no checkpoint could be written in {folder} ({reason}); {kept}")
-        self._checkpointed = time.perf_counter()
-        self.checkpoint_seconds.append(self._checkpointed - began)
+            self._guard.check(step.rewards, updates, self._windows.episodes)
+        except InputError as error:
+            raise InputError(f"{error}; {self._models.kept}") from error
+        ended = self._windows.add(step, updates)
+        self._progress.update(self._envs.count if self._config.steps else ended)
+        try:
+            for window in self._windows.cut():
+                self._end_window(window, is_last=window.last_episode == self._config.episodes)
+        except InterruptedPlay:
+            self._was_cut_off = True
+        else:
+            self._snapshots.save_if_due(step.next_observations, step.next_masks)
+        self._observations, self._masks = step.next_observations, step.next_masks
 
-    def _claim_again_if_gone(self) -> None:
-        """If somebody deleted the run's folder, say so, make it again, and keep other processes out of it again."""
-        with contextlib.suppress(OSError):
-            if (self.log_dir / ".lock").exists():
-                return
-            say(f"warning: {self.log_dir} was deleted: it is made again, and what was told there is lost")
-            self._lock.release()
-            self.log_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = lock_run(self.log_dir)
-            record_start(self.log_dir, self.config)
-
-    def _get_state(self, observations: Observations, masks: np.ndarray) -> dict[str, Any]:
-        return {
-            "config": asdict(self.config),
-            "versions": versions(),
-            "run": {name: getattr(self, name) for name in RUN_STATE},
-            "updates": np.array(self._updates, float).reshape(-1, len(UpdateStats._fields)),
-            "best": self.best.name if self.best else None,
-            "elapsed": self.seconds,
-            "agent": self.agent.get_state(),
-            "lanes": get_lanes_state(self.envs),
-            "observations": optree.tree_leaves(observations),
-            "masks": masks,
-            "evaluation": self.evaluation.get_state(),
-            "stopped": bool(self.agent.online.stop_training),
-            "global generators": {"random": random.getstate(), "numpy": np.random.get_state(legacy=False)},
-            "callbacks": get_callbacks_state(self._callbacks.callbacks),
-            "events": {path.name: path.stat().st_size for path in self.log_dir.glob(EVENTS)},
-        }
-
-    def _restore(
-        self, number: int, state: dict[str, Any], observations: Observations, masks: np.ndarray
-    ) -> tuple[Observations, np.ndarray]:
-        """Go on from a checkpoint. Takes what the environments' reset gave, returns what `begin` does."""
-        self.agent.set_state(state["agent"], self._checkpoints.segments(number))
-        for name in RUN_STATE:
-            found, needed = state["run"][name], getattr(self, name)
-            if type(found) is not type(needed) or np.shape(self._returns) != np.shape(state["run"]["_returns"]):
-                raise TypeError(f"{name} is {found!r}")
-            setattr(self, name, found)
-        self._episodes = [(float(total), int(length)) for total, length in self._episodes]
-        self.agent.episodes = self._played  # fewer if the run had ended, and with it the last step's surplus
-        self._updates = [UpdateStats(*update) for update in state["updates"].tolist()]
-        self.elapsed = state["elapsed"]
-        kept = list(Path(self.config.models_dir).glob(f"{glob.escape(self.name)}__best__*{suffix(self.config)}"))
-        self.best = next((path for path in kept if path.name == state["best"]), kept[0] if kept else None)
-        self.evaluation.set_state(state["evaluation"])
-        set_callbacks_state(self._callbacks.callbacks, state["callbacks"])
-        leaves, structure = optree.tree_flatten(observations)
-        found = [*state["observations"], state["masks"]]
-        for array, needed in zip(found, [*leaves, masks], strict=True):
-            check_like("observations and masks", array, np.asarray(needed))
-        observations, masks = optree.tree_unflatten(structure, state["observations"]), state["masks"]
-        anew = set_lanes_state(self.envs, state["lanes"], observations, masks)
-        if anew:
-            self._checkpoints.rewrite_newest_step()
-        for lane, reason in anew.items():
-            self.agent.cut(lane)
-            self._returns[lane] = self._lengths[lane] = 0
-            say(f"warning: lane {lane} starts anew, so the run is not the same as without a break: {one_line(reason)}")
-        extended = any(state["config"][name] != getattr(self.config, name) for name in ("episodes", "steps"))
-        self.agent.online.stop_training = bool(state["stopped"]) and not extended
-        kind, numbers, gauss = state["global generators"]["random"]
-        random.setstate((kind, tuple(numbers), gauss))
-        np.random.set_state(state["global generators"]["numpy"])
-        return observations, masks
-
-    def _cut_events(self, sizes: dict[str, int]) -> None:
-        """Make the event files what they were at the checkpoint: what came after it will come again."""
-        for path in self.log_dir.glob(EVENTS):
-            if path.name not in sizes:
-                path.unlink()
-            elif path.stat().st_size >= sizes[path.name]:
-                os.truncate(path, sizes[path.name])
-            else:
-                say(f"warning: {path} is shorter than it was: points are missing from the curves")
-
-    def end_window(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> None:
-        """End a window of episodes: aggregate it, evaluate when it is time, and call the callbacks.
-
-        The callbacks' logs hold, as floats: episode (the window's last), reward_avg, reward_min, reward_max,
-        episode_length, epsilon, loss, q_mean, q_max (nan before the first update), q_limit (the size that rewards so
-        far and the discount allow), learning_rate, steps_per_second, steps, updates, memory_fill (0 to 1), evaluation
-        (the number of this window's greedy evaluation, nan if there is none), and of the latest one greedy_avg,
-        greedy_min, greedy_max, greedy_overestimation (see `greedy_play.Episodes`).
-
-        Args:
-            episodes: return and length (steps) of each.
-            updates: of the updates done meanwhile.
+    def _end_window(self, window: Window, is_last: bool) -> None:
+        """End a window: aggregate it, evaluate if it is time, and call the callbacks.
 
         Raises:
-            BrokenOffError: a signal asks the run to end, while it evaluates.
+            InterruptedPlay: a signal asks the run to end while it evaluates.
         """
-        self._claim_again_if_gone()
-        logs = self._aggregate(episodes, updates)
-        self._rewards = {key: logs[f"reward_{key}"] for key in ("avg", "min", "max")}
-        self.episode += len(episodes)
-        is_last = self._ending or self.episode == self.config.episodes
+        assert self._epochs and self._progress
+        self._claim_again_if_deleted()
+        logs = self._logs(window)
+        self._models.window_scores = {key: logs[f"reward_{key}"] for key in ("avg", "min", "max")}
         logs["evaluation"] = np.nan
-        if (self.evaluation.is_due(self._clock) or is_last) and not self.interrupted:
-            self._evaluate()
-            logs["evaluation"] = float(self.evaluation.count)
-        logs |= {
-            f"greedy_{key}": self.evaluation.scores.get(key, np.nan) for key in ("avg", "min", "max", "overestimation")
-        }
-        self._callbacks.on_epoch_end(self.window, {"episode": self.episode, **logs})
-        self.window += 1
-        self._window_is_open = False
-        if not self.agent.online.stop_training:
-            self._open_window()
-        self._window_began, self._window_steps = time.perf_counter(), self.agent.steps
+        if (self._evaluation.is_due(self._time(window.last_episode)) or is_last) and not self._signal.received:
+            self._evaluate(window.last_episode)
+            logs["evaluation"] = float(self._evaluation.count)
+        scores = self._evaluation.scores
+        logs |= {f"greedy_{key}": scores.get(key, np.nan) for key in ("avg", "min", "max", "overestimation")}
+        self._epochs.end_window(window.index, {"episode": window.last_episode, **logs})
+        self._epochs.open_window(window.index + 1)
+        self._clock.begin_window(self._agent.steps)
         self._progress.show(logs)
 
-    def _refuse_divergence(self, update: UpdateStats) -> None:
-        """Raise InputError if learning has run away."""
-        mend = f"lower --learning-rate {self.config.learning_rate:g}"
-        more = ""
-        if self.config.method == "dqn":
-            mend += " or set --gradient-clip"
-            more = ", copy to the target network more seldom (--target-every) or try --double"
-        where = f"after {self._played:,} episodes, so the run was stopped"
-        if not np.isfinite(update.loss):
-            raise InputError(f"the loss became {update.loss} {where}: {mend}; {self._kept}")
-        # Twice what is possible, as Q-values may overshoot for a while, and 10 since a new network starts somewhere.
-        if abs(update.q_mean) > 2 * self._q_limit + 10:
-            raise InputError(
-                f"Q-values average {update.q_mean:,.1f} {where}: rewards up to {self._largest_reward:g} and "
-                f"--discount {self.config.discount:g} allow at most {self._q_limit:,.1f}. They ran away: {mend}{more}; "
-                f"{self._kept}"
-            )
-
-    @property
-    def _kept(self) -> str:
-        return f"the best model before that is {self.best}" if self.best else "there was no model to keep yet"
-
-    @property
-    def _q_limit(self) -> float:
-        discount = self.config.discount
-        return self._largest_reward / (1 - discount) if discount < 1 else np.inf
-
-    def _aggregate(self, episodes: Sequence[tuple[float, int]], updates: Sequence[UpdateStats]) -> dict[str, float]:
-        returns, lengths = np.array(episodes).T
-        losses, q_means, q_maxima = np.array(updates or [UpdateStats(np.nan, np.nan, np.nan)]).T
-        agent = self.agent
-        if agent.steps > self._window_steps:  # else it ends in the same step as the window before, at the same speed
-            self._speed = (agent.steps - self._window_steps) / (time.perf_counter() - self._window_began)
+    def _logs(self, window: Window) -> dict[str, float]:
+        agent = self._agent
         return {
-            "reward_avg": float(returns.mean()),
-            "reward_min": float(returns.min()),
-            "reward_max": float(returns.max()),
-            "episode_length": float(lengths.mean()),
+            **window.logs(),
             "epsilon": agent.epsilon,
-            "loss": float(losses.mean()),
-            "q_mean": float(q_means.mean()),
-            "q_max": float(q_maxima.max()),
-            "q_limit": self._q_limit,
+            "q_limit": self._guard.q_limit,
             "learning_rate": float(agent.online.optimizer.learning_rate),
-            "steps_per_second": self._speed,
+            "steps_per_second": self._clock.end_window(agent.steps),
             "steps": float(agent.steps),
             "updates": float(agent.updates),
-            "memory_fill": len(agent.memory) / agent.memory.maxlen,
+            "memory_fill": agent.memory_fill,
         }
 
-    @property
-    def _clock(self) -> int:
-        return self.agent.steps if self.config.steps else self.episode
+    def _time(self, episodes: int) -> int:
+        """The time on the clock of evaluations, which counts steps if these limit the run."""
+        return self._agent.steps if self._config.steps else episodes
 
-    def _evaluate(self) -> None:
-        if self.evaluation.is_best(self.agent.q_values, self._clock) and (
-            best := self._save("best", self.evaluation.scores)
-        ):
-            self.best, self.best_scores, self.best_episode = best, self.evaluation.scores, self.episode
+    def _evaluate(self, episodes: int) -> None:
+        if self._evaluation.is_best(self._agent.q_values, self._time(episodes)):
+            self._models.save_best(self._evaluation.scores, episodes)
 
-    def _save(self, kind: str, scores: dict[str, float]) -> Path | None:
-        """Save the model instead of earlier ones of its kind. Returns its path; None, with a warning, if that fails."""
-        name = f"{self.name}__{kind}__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min"
-        path = Path(self.config.models_dir) / (name + suffix(self.config))
-        saved = SavedAgent(self.config, *self.evaluation.spaces, self.episode, scores, versions())
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(self.agent, QTableAgent):
-                save_table(path, self.agent.table, saved)
-            else:
-                save_model(path, self.agent.online, saved)
-            for older in path.parent.glob(f"{glob.escape(self.name)}__{kind}__*{path.suffix}"):
-                if older != path:
-                    older.unlink()
-        except OSError as error:
-            say(f"warning: {path} cannot be written ({error.strerror or error}); training goes on")
-            return None
-        return path
+    def _claim_again_if_deleted(self) -> None:
+        """If the run's folder was deleted, say so, make it again, and keep other processes out of it again."""
+        with contextlib.suppress(OSError):
+            if (self._log_dir / ".lock").exists():
+                return
+            say(f"warning: {self._log_dir} was deleted: it is made again, and the curves so far are lost")
+            self._lock.release()
+            self._log_dir.mkdir(parents=True, exist_ok=True)
+            self._lock = lock_run(self._log_dir)
+            record_start(self._log_dir, self._config)
 
-    def end(self, observations: Observations, masks: np.ndarray) -> None:
-        """End the run: a checkpoint to go on from, then the last window, short as it may be, and the last model, named
-        by that window's rewards."""
-        if not self._broken_off:
-            self.save_checkpoint(observations, masks)
-        self._ending = True
-        with contextlib.suppress(BrokenOffError):
-            if self._episodes:
-                self.end_window(self._episodes, self._updates)
-            if not self.evaluation.has_seen(self._clock) and not self.interrupted:
-                self._evaluate()
-        if self._rewards and not (self.interrupted and self.agent.progress == 1):  # what is left is done on resuming
-            self.last = self._save("last", self._rewards)
+    def end(self) -> RunResult:
+        """End the run: a checkpoint to go on from, the last window, short as it may be, and the last model."""
+        episodes = self._windows.episodes
+        if not self._was_cut_off:
+            self._snapshots.save(self._observations, self._masks)
+        with contextlib.suppress(InterruptedPlay):
+            if window := self._windows.cut_rest():
+                self._end_window(window, is_last=True)
+            if not self._evaluation.is_up_to_date(self._time(episodes)) and not self._signal.received:
+                self._evaluate(episodes)
+        if not (self._signal.received and self._agent.progress == 1):  # else it is done on resuming
+            self._models.save_last(episodes)
+            if self._models.last and self._agent.progress == 1:
+                record_end(self._log_dir, episodes, self._agent.steps)
+        return self._result(episodes)
+
+    def _result(self, episodes: int) -> RunResult:
+        agent, saved = self._agent, self._snapshots.seconds
+        return RunResult(
+            config=self._config,
+            log_dir=self._log_dir,
+            episodes=episodes,
+            steps=agent.steps,
+            updates=agent.updates,
+            seconds=self._clock.seconds,
+            interrupted=self._signal.received,
+            best=self._models.best,
+            last=self._models.last,
+            checkpoint_seconds=saved,
+            checkpoint_share=sum(saved) / self._clock.seconds_since_start,
+            memory_use=agent.memory_use(),
+            agent=agent,
+        )
 
     def __enter__(self) -> Self:
         self._signal.__enter__()
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        """Let the callbacks close their files, however the run ended. If it stopped itself, its record says why."""
+        """Close all files, however the run ended. If it stopped itself, record why."""
         if isinstance(error, InputError):
-            with contextlib.suppress(OSError):
-                write_record(self.log_dir, {**read_record(self.log_dir), "stopped": str(error)})
-        if hasattr(self, "_progress"):
+            record_stop(self._log_dir, str(error))
+        if self._progress:
             self._progress.close()
-            self._callbacks.on_train_end()
-        self.evaluation.close()
+        if self._epochs:
+            self._epochs.end()
+        self._evaluation.close()
         self._lock.release()
         self._signal.__exit__()

@@ -7,55 +7,49 @@ import shlex
 import psutil
 
 from config import Config
-from q_table import QTableAgent
 from storage.checkpoint import checkpoint_numbers
 from storage.trust import trust_flags
-from training.run import Run
+from training.run import RunResult
 
-STORY = "http://localhost:6006/#custom_scalars"  # where TensorBoard shows the charts of `tensorboard_callback.story`
+CHARTS_PAGE = "http://localhost:6006/#custom_scalars"  # where TensorBoard shows the charts of `training.tags`
 
 
-def summary(run: Run) -> str:
-    """The lines that a run ends with."""
-    agent, config = run.agent, run.config
-    minutes, seconds = divmod(round(run.seconds), 60)
+def summary(result: RunResult) -> str:
+    """Sum up a run: what was done, its models and scores, and the commands to go on with."""
+    config, minutes = result.config, divmod(round(result.seconds), 60)
     lines = [
-        f"{run.episode:,} episodes, {agent.steps:,} steps, {agent.updates:,} updates in {minutes} min {seconds} s"
-        + (" (interrupted)" if run.interrupted else "")
+        f"{result.episodes:,} episodes, {result.steps:,} steps, {result.updates:,} updates in {minutes[0]} min "
+        f"{minutes[1]} s" + (" (interrupted)" if result.interrupted else "")
     ]
-    if not (run.best or run.last):
+    if not (result.best or result.last):
         lines.append("no episode ended, so there is no model: raise --steps")
-    if not agent.updates:
+    if not result.updates:
         lines.append(f"no update was made: the memory never held --learn-start {config.learn_start} transitions")
-    if run.best:
-        scores = run.best_scores
+    if result.best:
+        scores = result.best.scores
         lines += [
-            f"best model  {run.best}",
+            f"best model  {result.best.path}",
             f"            greedy return avg {scores['avg']:.2f}, min {scores['min']:g}, max {scores['max']:g} over "
-            f"{config.evaluate_episodes:,} starts, after {run.best_episode:,} episodes",
+            f"{config.evaluate_episodes:,} starts, after {result.best.episode:,} episodes",
         ]
-    if run.last:
-        lines.append(f"last model  {run.last}")
-    process = psutil.Process().memory_info().rss / 1e9
-    held, size = "replay", agent.memory.nbytes * len(agent.memory) / agent.memory.maxlen
-    if isinstance(agent, QTableAgent):
-        held, size = "the table", agent.table.nbytes
-    lines.append(f"memory      {process:.2f} GB, of which {held} {size / 1e9:.2f}")
-    if run.checkpoint_seconds:
-        written, taken = len(run.checkpoint_seconds), sum(run.checkpoint_seconds)
-        lines.append(f"checkpoints {written} in {taken:.1f} s, {taken / (run.seconds - run.elapsed):.1%} of the time")
-    lines.append(f"watch       tensorboard --logdir {shlex.quote(config.logs_dir)}, at {STORY}")
-    return "\n".join([*lines, *_commands(run)])
+    if result.last:
+        lines.append(f"last model  {result.last.path}")
+    process, (held, size) = psutil.Process().memory_info().rss, result.memory_use
+    lines.append(f"memory      {process / 1e9:.2f} GB, of which {held} {size / 1e9:.2f}")
+    if saved := result.checkpoint_seconds:
+        lines.append(f"checkpoints {len(saved)} in {sum(saved):.1f} s, {result.checkpoint_share:.1%} of the time")
+    lines.append(f"watch       tensorboard --logdir {shlex.quote(config.logs_dir)}, at {CHARTS_PAGE}")
+    return "\n".join([*lines, *_commands(result)])
 
 
-def _commands(run: Run) -> list[str]:
-    repeated, lines = trust_flags(run.config), []
-    if model := run.best or run.last:
-        name = f"{shlex.quote(str(model))} {repeated}".rstrip()
-        lines += [f"replay      python play.py {name}", f"score       python evaluate.py {name}"]
-    if run.interrupted and checkpoint_numbers(run.log_dir / "checkpoints"):
-        models = run.config.models_dir
-        name = f"{shlex.quote(str(run.log_dir))} {repeated}".rstrip()
-        name += f" --models-dir {shlex.quote(models)}" if models != Config.models_dir else ""
-        lines.append(f"go on       python train.py --resume {name}")
+def _commands(result: RunResult) -> list[str]:
+    config, trust = result.config, trust_flags(result.config)
+    lines = []
+    if model := result.best or result.last:
+        arguments = f"{shlex.quote(str(model.path))} {trust}".rstrip()
+        lines += [f"replay      python play.py {arguments}", f"score       python evaluate.py {arguments}"]
+    if result.interrupted and checkpoint_numbers(result.log_dir / "checkpoints"):
+        arguments = f"{shlex.quote(str(result.log_dir))} {trust}".rstrip()
+        arguments += f" --models-dir {shlex.quote(config.models_dir)}" if config.models_dir != Config.models_dir else ""
+        lines.append(f"go on       python train.py --resume {arguments}")
     return lines

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -21,6 +20,7 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from config import Config
 from console.messages import one_line, say
+from training.callbacks import RunCallback
 from training.tags import story, tag
 
 
@@ -45,7 +45,7 @@ def write_numbers(numbers: Mapping[str, float]) -> None:
     tf.summary.experimental.write_raw_pb(summary.SerializeToString())
 
 
-class EpisodeTensorBoard(keras.callbacks.Callback):
+class EpisodeTensorBoard(RunCallback):
     """Write the settings and every window's logs as TensorBoard events.
 
     A Keras epoch is a window of episodes here. The window's last episode, `logs["episode"]`, is the step of its

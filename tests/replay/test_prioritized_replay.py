@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_replay_memory import History, assert_batches_equal, histories, live, lived, name_of, thorough
 
-from replay.samplers import PrioritizedReplayMemory, SumTree
+from replay.samplers import Prioritized, SumTree, importance_weights
+from replay_memory import ReplayMemory
 
 
 @thorough
@@ -43,14 +44,18 @@ def test_sum_tree_by_hand() -> None:
 def test_prioritized_chances_by_hand() -> None:
     # Four transitions, alpha 0.5 and errors 4, -9, 0, 1 (EPSILON is 0.001): priorities sqrt(4.001) = 2.000250,
     # sqrt(9.001) = 3.000167, sqrt(0.001) = 0.031623, sqrt(1.001) = 1.000500, which sum to 6.032539.
-    memory = PrioritizedReplayMemory(4, 2, np.zeros((), np.int64), 1, alpha=0.5)
+    memory = ReplayMemory(4, 2, np.zeros((), np.int64), 1, priority_alpha=0.5)
     no = np.zeros(2, bool)
     for first in (10, 20):
         memory.append([first, first + 1], [0, 0], [0, 0], no, no, [first + 10, first + 11])
     memory.set_priorities(np.arange(4), np.array([4.0, -9.0, 0.0, 1.0]))
     batch = memory.sample(40_000, 1, 0.9, np.random.default_rng(0))
     expected = dict(zip([10, 11, 20, 21], np.array([2.000250, 3.000167, 0.031623, 1.000500]) / 6.032539, strict=True))
-    np.testing.assert_allclose(batch.chances, [expected[o] for o in batch.observations.tolist()], rtol=1e-5)
+    # With beta 1 a weight is the smallest probability over a transition's own: 0.031623 / 2.000250 for the first.
+    weights = [0.031623 / 6.032539 / expected[o] for o in batch.observations.tolist()]
+    np.testing.assert_allclose(batch.weights, weights, rtol=1e-4)
+    slots, probabilities = memory.sampler.draw(memory.frames, 1000, np.random.default_rng(0))
+    np.testing.assert_allclose(probabilities, np.array(list(expected.values()))[slots], rtol=1e-5)
     for observation, chance in expected.items():  # drawn from equal shares, the counts are off by two at most
         assert (batch.observations == observation).sum() == pytest.approx(40_000 * chance, abs=2)
 
@@ -62,14 +67,15 @@ def test_prioritized_memory_draws_only_what_it_holds(history: History, seed: int
     memory draws the same."""
     lanes = history.lanes
     uniform, twin = lived(history)
-    memory = history.memory(PrioritizedReplayMemory)
-    assert isinstance(memory, PrioritizedReplayMemory)
+    memory = history.memory(priority_alpha=0.6)
+    sampler, frames = memory.sampler, memory.frames
+    assert isinstance(sampler, Prioritized)
     generator = np.random.default_rng(seed)
     errors: dict[int, float] = {}
     for _, held in live(history):
         memory.append(*[np.array(column) for column in zip(*list(held)[-lanes:], strict=True)])
-        newest = (memory._steps - 1) % memory._rows * lanes + np.arange(lanes)
-        errors.update(dict.fromkeys(newest.tolist(), memory._largest))
+        newest = frames.slots(np.arange(len(memory) - lanes, len(memory)))
+        errors.update(dict.fromkeys(newest.tolist(), sampler._largest))
         slots = memory.sample(5, 1, 0.9, generator).slots
         td_errors = generator.normal(size=5) * 3
         memory.set_priorities(slots, td_errors)
@@ -77,14 +83,23 @@ def test_prioritized_memory_draws_only_what_it_holds(history: History, seed: int
     drawn = memory.sample(200, 3, 0.9, generator)
     held_observations = {name_of(held.observation): index for index, held in enumerate(twin)}
     indices = [held_observations[name_of(observation)] for observation in drawn.observations]  # all are held
-    first = memory._steps - len(twin) // lanes
-    rows = (first + np.array(indices) // lanes) % memory._rows
-    np.testing.assert_array_equal(drawn.slots, rows * lanes + np.array(indices) % lanes)
-    held_slots = ((first + np.arange(len(twin)) // lanes) % memory._rows) * lanes + np.arange(len(twin)) % lanes
+    np.testing.assert_array_equal(drawn.slots, frames.slots(np.array(indices)))
+    held_slots = frames.slots(np.arange(len(twin)))
     total = sum(errors[slot] for slot in held_slots.tolist())
-    np.testing.assert_allclose(drawn.chances, [errors[slot] / total for slot in drawn.slots.tolist()])
-    np.testing.assert_array_equal(drawn.returns, uniform._gather(drawn.slots, drawn.chances, 3, 0.9).returns)
-    restored = history.memory(PrioritizedReplayMemory)
+    probabilities = np.array([errors[slot] / total for slot in drawn.slots.tolist()])
+    np.testing.assert_allclose(drawn.weights, importance_weights(probabilities, 1.0), rtol=1e-6)
+    np.testing.assert_array_equal(drawn.returns, uniform.frames.n_step(drawn.slots, 3, 0.9)[2])
+    restored = history.memory(priority_alpha=0.6)
     restored.set_state(memory.get_state(), [memory.get_steps()])
     again = [each.sample(20, 2, 0.9, np.random.default_rng(seed)) for each in (memory, restored)]
     assert_batches_equal(*again)
+
+
+def test_importance_weights_by_hand() -> None:
+    # Drawn with probabilities 0.4, 0.1 and 0.1: (N P) ** -beta over the largest of them is (P / P_min) ** -beta, so
+    # 4 ** -0.7 = 0.378929 with beta 0.7, and 0.25 with beta 1.
+    probabilities = np.array([0.4, 0.1, 0.1])
+    for beta, expected in ((0.0, 1.0), (0.7, 0.378929), (1.0, 0.25)):
+        weights = importance_weights(probabilities, beta)
+        assert weights == pytest.approx([expected, 1, 1], rel=1e-5)
+        assert weights.dtype == np.float32

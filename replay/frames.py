@@ -1,0 +1,249 @@
+"""How the replay memory stores: every frame once, in ring arrays of NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import optree
+
+from environments.spaces import Observations, check_like, write_lane
+
+
+class Frames:
+    """The latest vector steps (one step of every lane), each frame stored once.
+
+    The next observation of a step is the observation of the lane's following step, so it is not stored again. Only an
+    episode's last observation, which no following step repeats, is kept beside the ring. Of stacked frames the newest
+    alone is stored; the older ones are those of the steps before, or copies of an episode's first, as
+    `gymnasium.wrappers.FrameStackObservation` has it.
+
+    Vector step t lies in row t % rows; the transition of a lane in it lies in slot row * lanes + lane.
+
+    Args:
+        maxlen: transitions to hold, rounded down to whole vector steps.
+        lanes: transitions in a vector step.
+        example: one observation, with the structure, shapes and dtypes of all.
+        n_actions: number of actions.
+        stack: frames stacked along the first axis of every array of an observation, the newest last; 1 for none.
+
+    Attributes:
+        maxlen, lanes: as given; `maxlen` rounded.
+        steps: vector steps appended so far.
+
+    Raises:
+        ValueError: `maxlen` is smaller than `lanes`.
+    """
+
+    def __init__(self, maxlen: int, lanes: int, example: Observations, n_actions: int, stack: int = 1) -> None:
+        if not 1 <= lanes <= maxlen:
+            raise ValueError(f"a memory of {maxlen} transitions cannot hold a step of {lanes} lanes")
+        self.lanes, self.maxlen, self.steps = lanes, maxlen // lanes * lanes, 0
+        # More rows than steps held: one for the newest step's next observation, and the rest for the older frames of
+        # the oldest step's stack.
+        self._rows, self._stack = maxlen // lanes + stack, stack
+        self._observations = optree.tree_map(
+            lambda array: np.zeros((self._rows, lanes, *array.shape[stack > 1 :]), array.dtype), example
+        )
+        self._actions = np.zeros((self._rows, lanes), np.int32)
+        self._rewards = np.zeros((self._rows, lanes), np.float32)
+        self._terminated = np.zeros((self._rows, lanes), bool)
+        self._ended = np.zeros((self._rows, lanes), bool)
+        self._next_masks = np.ones((self._rows, lanes, n_actions), bool)
+        self._last_observations: dict[tuple[int, int], Observations] = {}  # of episodes, by vector step and lane
+
+    @staticmethod
+    def bytes_needed(maxlen: int, example: Observations, n_actions: int, stack: int = 1) -> int:
+        """Estimate the bytes of a full memory, priorities included; the last frame of each episode comes on top."""
+        frame = sum(array.nbytes for array in optree.tree_leaves(example)) // stack
+        return maxlen * (frame + n_actions + 4 + 4 + 1 + 1 + 4 * 8)  # a sum tree has 2 to 4 numbers per transition
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays, filled or not."""
+        return sum(array.nbytes for array in self._arrays().values())
+
+    @property
+    def n_slots(self) -> int:
+        """Number of slots."""
+        return self._rows * self.lanes
+
+    def __len__(self) -> int:
+        return min(self.steps * self.lanes, self.maxlen)
+
+    def append(
+        self,
+        observations: Observations,
+        actions: npt.ArrayLike,
+        rewards: npt.ArrayLike,
+        terminated: npt.ArrayLike,
+        truncated: npt.ArrayLike,
+        next_observations: Observations,
+        next_masks: npt.ArrayLike = True,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Add a vector step; see `ReplayMemory.append`.
+
+        Returns:
+            The slots of the new transitions and of those that fall off the left, int64 (lanes,) each.
+        """
+        row, fallen = self.steps % self._rows, self.steps - self.maxlen // self.lanes
+        self._write(row, observations)
+        self._write((row + 1) % self._rows, next_observations)
+        self._actions[row] = actions
+        self._rewards[row] = rewards
+        self._terminated[row] = terminated
+        self._ended[row] = np.logical_or(terminated, truncated)
+        self._next_masks[row] = next_masks
+        for lane in range(self.lanes):
+            self._last_observations.pop((fallen, lane), None)
+        for lane in np.flatnonzero(self._ended[row]).tolist():
+            self._keep_last_observation(self.steps, lane)
+        self.steps += 1
+        lanes = np.arange(self.lanes)
+        return row * self.lanes + lanes, fallen % self._rows * self.lanes + lanes
+
+    def _write(self, row: int, observations: Observations) -> None:
+        def write(ring: np.ndarray, arrays: npt.ArrayLike) -> None:
+            ring[row] = arrays if self._stack == 1 else np.asarray(arrays)[:, -1]
+
+        optree.tree_map(write, self._observations, observations)
+
+    def _keep_last_observation(self, step: int, lane: int) -> None:
+        row = (step + 1) % self._rows  # where the next episode's first observation will overwrite it
+        self._last_observations[step, lane] = optree.tree_map(lambda ring: ring[row, lane].copy(), self._observations)
+
+    def truncate_lane(self, lane: int) -> None:
+        """Count the newest step of a lane as truncated: the next one appended does not follow from it."""
+        row = (self.steps - 1) % self._rows
+        if self.steps and not self._ended[row, lane]:
+            self._ended[row, lane] = True
+            self._keep_last_observation(self.steps - 1, lane)
+
+    def slots(self, indices: np.ndarray) -> np.ndarray:
+        """Slots of the transitions at these indices from the left, int (k,): the oldest is 0, and lane 0 comes first."""
+        steps, lanes = np.divmod(indices, self.lanes)
+        return (self.steps - len(self) // self.lanes + steps) % self._rows * self.lanes + lanes
+
+    def n_step(self, slots: np.ndarray, n: int, discount: float) -> tuple[Any, ...]:
+        """Read n-step transitions (Sutton & Barto 2018, eq. 7.1) that start in these slots, int (k,).
+
+        A transition with fewer than n steps behind it, as its episode or the memory ended, is cut short there and
+        bootstraps with the matching power of the discount.
+
+        Returns:
+            observations, actions, returns, discounts, next observations and next masks, as in `replay_memory.Batch`.
+        """
+        rows, lanes = np.divmod(slots, self.lanes)
+        newest = self.steps - 1
+        steps = newest - (newest - rows) % self._rows
+        last = steps
+        returns = self._rewards[rows, lanes]
+        discounts = np.full(len(slots), discount, np.float32)
+        for _ in range(n - 1):
+            goes_on = ~self._ended[last % self._rows, lanes] & (last < newest)
+            last = last + goes_on
+            returns += np.where(goes_on, discounts * self._rewards[last % self._rows, lanes], 0)
+            discounts[goes_on] *= discount
+        discounts[self._terminated[last % self._rows, lanes]] = 0
+        return (
+            self._observations_at(steps, lanes),
+            self._actions[rows, lanes],
+            returns,
+            discounts,
+            self._next_observations(last, lanes),
+            self._next_masks[last % self._rows, lanes],
+        )
+
+    def _observations_at(self, steps: np.ndarray, lanes: np.ndarray) -> Observations:
+        """The observations of these steps, (k, ...), with their stacks of frames rebuilt."""
+        if self._stack == 1:
+            return optree.tree_map(lambda ring: ring[steps % self._rows, lanes], self._observations)
+        frames = [steps]
+        for _ in range(self._stack - 1):
+            before = frames[0] - 1
+            is_first = (before < 0) | self._ended[before % self._rows, lanes]  # of its episode
+            frames.insert(0, np.where(is_first, frames[0], before))
+        rows = np.stack(frames, axis=1) % self._rows
+        return optree.tree_map(lambda ring: ring[rows, lanes[:, None]], self._observations)
+
+    def _next_observations(self, steps: np.ndarray, lanes: np.ndarray) -> Observations:
+        """The observations that these steps led to, (k, ...)."""
+        rows = (steps + 1) % self._rows
+        newest = optree.tree_map(lambda ring: ring[rows, lanes], self._observations)
+        for i in np.flatnonzero(self._ended[steps % self._rows, lanes]).tolist():
+            write_lane(newest, i, self._last_observations[int(steps[i]), int(lanes[i])])
+        if self._stack == 1:
+            return newest
+        return optree.tree_map(  # all but the oldest frame of the step's own stack, and the newest
+            lambda stacks, frames: np.concatenate([stacks[:, 1:], frames[:, None]], axis=1),
+            self._observations_at(steps, lanes),
+            newest,
+        )
+
+    @property
+    def oldest(self) -> int:
+        """The first vector step still stored, including those that only stacks reach back to."""
+        return max(0, self.steps - self._rows + 1)
+
+    def get_steps(self, first: int = 0) -> dict[str, np.ndarray]:
+        """Save the steps appended since vector step `first`, as a segment for `set_state`."""
+        steps = np.arange(max(first, self.oldest), self.steps)
+        keys = sorted(key for key in self._last_observations if key[0] >= first)
+        leaves = [optree.tree_leaves(self._last_observations[key]) for key in keys]
+        return {
+            "steps": steps,
+            **{name: ring[steps % self._rows] for name, ring in self._arrays().items()},
+            "final_keys": np.array(keys, np.int64).reshape(-1, 2),
+            **{
+                f"final_observations_{i}": np.array([leaf[i] for leaf in leaves], ring.dtype).reshape(
+                    -1, *ring.shape[2:]
+                )
+                for i, ring in enumerate(optree.tree_leaves(self._observations))
+            },
+        }
+
+    def get_state(self) -> dict[str, Any]:
+        """Save what `set_state` needs beside the segments."""
+        row = self.steps % self._rows
+        newest = {f"newest_{i}": ring[row].copy() for i, ring in enumerate(optree.tree_leaves(self._observations))}
+        return {"appended": self.steps, **newest}
+
+    def set_state(self, state: dict[str, Any], segments: Iterable[dict[str, np.ndarray]]) -> None:
+        """Restore what `get_state` and, oldest first, `get_steps` saved.
+
+        Raises:
+            ValueError: they are of a memory of another size.
+        """
+        self._last_observations = {}
+        self.steps = int(state["appended"])
+        for segment in segments:
+            self._set_steps(segment)
+        for i, ring in enumerate(optree.tree_leaves(self._observations)):
+            check_like(f"newest_{i}", state[f"newest_{i}"], ring[0, ...])
+            ring[self.steps % self._rows] = state[f"newest_{i}"]
+
+    def _set_steps(self, segment: dict[str, np.ndarray]) -> None:
+        steps = segment["steps"]
+        stored = steps >= self.oldest
+        for name, ring in self._arrays().items():
+            check_like(name, segment[name][:0], ring[:0])
+            ring[steps[stored] % self._rows] = segment[name][stored]
+        leaves, structure = optree.tree_flatten(self._observations)
+        first = self.steps - self.maxlen // self.lanes
+        for i, (step, lane) in enumerate(segment["final_keys"].tolist()):
+            if step >= first:
+                last = [segment[f"final_observations_{leaf}"][i].copy() for leaf in range(len(leaves))]
+                self._last_observations[step, lane] = optree.tree_unflatten(structure, last)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """All ring arrays by name."""
+        return {
+            **{f"observations_{i}": ring for i, ring in enumerate(optree.tree_leaves(self._observations))},
+            "actions": self._actions,
+            "rewards": self._rewards,
+            "terminated": self._terminated,
+            "ended": self._ended,
+            "next_masks": self._next_masks,
+        }

@@ -1,0 +1,122 @@
+"""Windows of episodes: a Keras epoch is a window of `aggregate_every` episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from config import Config
+from environments.lanes import Step
+from environments.spaces import check_like
+from losses import UpdateStats
+
+
+class Window(NamedTuple):
+    """A window that has ended.
+
+    Attributes:
+        index: counted from 0.
+        last_episode: number of its last episode, counted from 1.
+        episodes: return and length (steps) of each.
+        updates: done since the window before.
+    """
+
+    index: int
+    last_episode: int
+    episodes: Sequence[tuple[float, int]]
+    updates: Sequence[UpdateStats]
+
+    def logs(self) -> dict[str, float]:
+        """Aggregate the window. Loss and Q-values are nan before the first update."""
+        returns, lengths = np.array(self.episodes).T
+        losses, q_means, q_maxima = np.array(self.updates or [UpdateStats(np.nan, np.nan, np.nan)]).T
+        return {
+            "reward_avg": float(returns.mean()),
+            "reward_min": float(returns.min()),
+            "reward_max": float(returns.max()),
+            "episode_length": float(lengths.mean()),
+            "loss": float(losses.mean()),
+            "q_mean": float(q_means.mean()),
+            "q_max": float(q_maxima.max()),
+        }
+
+
+class EpisodeWindows:
+    """Counts episodes and cuts them into windows.
+
+    Args:
+        config: `aggregate_every`, and `episodes`, beyond which none are counted.
+        lanes: number of environments.
+
+    Attributes:
+        index: of the open window.
+    """
+
+    def __init__(self, config: Config, lanes: int) -> None:
+        self._size, self._most = config.aggregate_every, config.episodes
+        self._returns, self._lengths = np.zeros(lanes), np.zeros(lanes, int)  # of the episodes being played
+        self._ended: list[tuple[float, int]] = []  # return and length of those in the open window
+        self._updates: list[UpdateStats] = []
+        self.index = 0
+
+    @property
+    def episodes(self) -> int:
+        """Episodes that have ended so far."""
+        return self.index * self._size + len(self._ended)
+
+    def add(self, step: Step, updates: Sequence[UpdateStats]) -> int:
+        """Count a step of every lane and the updates after it. Returns how many episodes ended with it."""
+        self._returns += step.rewards
+        self._lengths += 1
+        self._updates += updates
+        lanes = np.flatnonzero(step.ended)[: self._most - self.episodes]
+        self._ended += zip(self._returns[lanes].tolist(), self._lengths[lanes].tolist(), strict=True)
+        self._returns[lanes] = self._lengths[lanes] = 0
+        return len(lanes)
+
+    def cut(self) -> list[Window]:
+        """End the windows that are full; several if many episodes ended in one step, which then share their updates."""
+        windows = []
+        updates = self._updates
+        while len(self._ended) >= self._size:
+            windows.append(self._end(self._size, updates))
+        return windows
+
+    def cut_rest(self) -> Window | None:
+        """End the open window, short as it may be; None if no episode ended in it."""
+        return self._end(len(self._ended), self._updates) if self._ended else None
+
+    def _end(self, size: int, updates: Sequence[UpdateStats]) -> Window:
+        episodes, self._ended, self._updates = self._ended[:size], self._ended[size:], []
+        window = Window(self.index, self.index * self._size + size, episodes, updates)
+        self.index += 1
+        return window
+
+    def restart_lane(self, lane: int) -> None:
+        """Forget the episode that a lane was playing."""
+        self._returns[lane] = self._lengths[lane] = 0
+
+    def get_state(self) -> dict[str, Any]:
+        """Save all counts."""
+        return {
+            "returns": self._returns,
+            "lengths": self._lengths,
+            "ended": self._ended,
+            "updates": np.array(self._updates, float).reshape(-1, len(UpdateStats._fields)),
+            "index": self.index,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what `get_state` saved.
+
+        Raises:
+            ValueError: it is of another number of lanes.
+        """
+        check_like("returns", state["returns"], self._returns)
+        check_like("lengths", state["lengths"], self._lengths)
+        self._returns, self._lengths = state["returns"], state["lengths"]
+        self._ended = [(float(total), int(length)) for total, length in state["ended"]]
+        self._updates = [UpdateStats(*update) for update in state["updates"].tolist()]
+        self.index = int(state["index"])
