@@ -24,7 +24,7 @@ from losses import ScalarQ, UpdateStats
 from networks import batch_signature, build_q_network, compile_q_values, suits_xla
 from replay.frames import Frames
 from replay_memory import Batch, ReplayMemory
-from storage.model_file import SavedAgent, save_model
+from storage.model_file import ModelInfo, save_model
 
 
 class DQNAgent:
@@ -230,13 +230,13 @@ class DQNAgent:
         """Count a lane's newest step as truncated: the lane starts a new episode."""
         self.memory.truncate_lane(lane)
 
-    def save(self, path: Path, saved: SavedAgent) -> None:
+    def save(self, path: Path, info: ModelInfo) -> None:
         """Write a `.model` file.
 
         Raises:
             OSError: it cannot be written.
         """
-        save_model(path, self.online, saved)
+        save_model(path, self.online, info)
 
     def get_state(self) -> dict[str, Any]:
         """Save everything the agent's future depends on, except the memory's segments (`memory.get_steps`)."""

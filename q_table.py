@@ -23,7 +23,7 @@ from environments.spaces import Observations, check_like
 from environments.symmetry import Symmetry
 from environments.table_rows import rows_of, table_shape
 from losses import UpdateStats
-from storage.model_file import SavedAgent, save_table
+from storage.model_file import ModelInfo, save_table
 
 ON_POLICY = ("sarsa", "sarsa-lambda")  # they learn from the next action taken
 WITH_TRACES = ("sarsa-lambda", "q-lambda")
@@ -210,13 +210,13 @@ class QTableAgent:
         self._next_actions[lane] = -1
         self._eligibility[lane] = 0
 
-    def save(self, path: Path, saved: SavedAgent) -> None:
+    def save(self, path: Path, info: ModelInfo) -> None:
         """Write an `.npz` file.
 
         Raises:
             OSError: it cannot be written.
         """
-        save_table(path, self.table, saved)
+        save_table(path, self.table, info)
 
     def get_state(self) -> dict[str, Any]:
         """Save everything the agent's future depends on."""

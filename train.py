@@ -19,6 +19,7 @@ from config import Config
 from console.errors import exit_on_bad_input
 from console.messages import say
 from environments.lanes import make_lanes
+from storage.model_file import read_model
 from storage.trust import untrusted_settings
 from training.agents import make_agent
 from training.command import Command
@@ -86,7 +87,7 @@ def main(command: Command) -> None:
         if not command.quiet:
             say("judging the best model from all starts, some seconds")
         with exit_on_bad_input():
-            say(judge_model(best.path, untrusted_settings(config)).table(), sys.stdout)
+            say(judge_model(read_model(best.path, untrusted_settings(config))).table(), sys.stdout)
 
 
 if COMMAND:

@@ -32,8 +32,9 @@ class PercentOfOptimum(RunCallback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Solve the games from these starts."""
         envs = make_evaluation_envs(self._config, self._config.evaluate_episodes)
-        
-        envs.reset(EVALUATION_SEED); envs = envs._envs
+
+        envs.reset(EVALUATION_SEED)
+        envs = envs._envs
         self._random, self._optimum = start_means(envs.rules, envs.positions)
         envs.close()
 

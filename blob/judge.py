@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from console.errors import InputError
 from environments.spaces import QValues
 from environments.symmetry import Symmetry, mean_over_symmetries
 from storage.loading import load_one_view, make_saved_env
-from storage.model_file import read_saved_agent
+from storage.model_file import SavedModel
 
 MOST_STARTS = 1_000_000  # more are judged by a sample
 
@@ -238,26 +237,21 @@ def _q_errors(
     return np.abs(network - optimal), network.max(axis=1) - optimal.max(axis=1)
 
 
-def judge_model(path: Path, repeated: Mapping[str, Any] | None = None) -> Judgement:
+def judge_model(saved: SavedModel) -> Judgement:
     """Judge a saved model over all starts of its board, or over a sample where these are too many.
-
-    Args:
-        path: the file.
-        repeated: as `model_file.read_saved_agent` takes it.
 
     Raises:
         InputError: it is no model of a Blob whose food and enemy stand still.
     """
-    saved = read_saved_agent(path, repeated)
-    if not is_solvable(saved.config):
-        options = f" with {saved.config.env_args}" if saved.config.env_args else ""
+    config = saved.info.config
+    if not is_solvable(config):
+        options = f" with {config.env_args}" if config.env_args else ""
         raise InputError(
             "--exact needs a Blob-v0 of 200 steps whose food and enemy stand still, "
-            f"{path} plays {saved.config.env}{options}"
+            f"{saved.path} plays {config.env}{options}"
         )
-    env = make_saved_env(path, saved)
-    blob = env.unwrapped
-    assert isinstance(blob, BlobEnv)
-    q_values = load_one_view(path, env, saved.config)
-    env.close()
-    return judge(blob.rules, q_values, saved.config.discount, saved.config.reward_clip, saved.config.symmetries)
+    with closing(make_saved_env(saved)) as env:
+        blob = env.unwrapped
+        assert isinstance(blob, BlobEnv)
+        q_values = load_one_view(saved, env)
+    return judge(blob.rules, q_values, config.discount, config.reward_clip, config.symmetries)

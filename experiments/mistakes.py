@@ -94,6 +94,7 @@ def nine_way_targets(episodes: int) -> dict[str, tuple[float, float]]:
 
     from agent import DQNAgent
     from blob.judge import judge_model
+    from storage.model_file import read_model
     from train import train
 
     class NineWay(DQNAgent):
@@ -130,7 +131,7 @@ def nine_way_targets(episodes: int) -> dict[str, tuple[float, float]]:
             )  # fmt: skip
             run = train(config, quiet=True)
             assert run.best
-            percent = judge_model(run.best, {"network": network}).percent_of_optimum
+            percent = judge_model(read_model(run.best, {"network": network})).percent_of_optimum
             assert isinstance(run.agent, DQNAgent)
             found[name] = percent, share_of_others(run.agent)
     return found

@@ -17,8 +17,8 @@ from environments.spaces import Observations
 from losses import UpdateStats
 from q_table import QTableAgent
 from replay_memory import ReplayMemory
-from storage.loading import set_saved_weights
-from storage.model_file import SavedAgent
+from storage.loading import set_weights
+from storage.model_file import ModelInfo, read_model
 
 
 class Agent(Protocol):
@@ -74,7 +74,7 @@ class Agent(Protocol):
     def truncate_lane(self, lane: int) -> None:
         """Note that a lane starts a new episode."""
 
-    def save(self, path: Path, saved: SavedAgent) -> None:
+    def save(self, path: Path, info: ModelInfo) -> None:
         """Write it to a file."""
 
     def get_state(self) -> dict[str, Any]:
@@ -88,12 +88,12 @@ def make_agent(config: Config, envs: Lanes) -> Agent:
     """Make the agent that `config.method` names, for these environments, with the weights that `--init-from` names.
 
     Raises:
-        InputError: as the agents' constructors and `set_saved_weights`.
+        InputError: as the agents' constructors and `read_model`.
     """
     if config.method != "dqn":
         return QTableAgent(envs.observation_space, envs.action_space, config, envs.symmetries)
     agent = DQNAgent(envs.observation_space, envs.action_space, config, envs.symmetries)
     if config.init_from:
-        set_saved_weights(Path(config.init_from), agent.online)
+        set_weights(read_model(Path(config.init_from), only_weights=True), agent.online)
         agent.copy_to_target()
     return agent

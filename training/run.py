@@ -28,7 +28,7 @@ from training.evaluation import GreedyEvaluation
 from training.greedy_play import InterruptedPlay
 from training.models import ModelKeeper, ModelRecord
 from training.progress import Progress
-from training.snapshot import Snapshots
+from training.snapshot import Part, Snapshots
 from training.windows import EpisodeWindows, Window
 
 
@@ -82,23 +82,31 @@ class Run:
         quiet: whether to show no progress.
 
     Raises:
-        InputError: the run to go on with is in use by another process.
+        InputError: the run to go on with is in use by another process, or has no intact checkpoint.
     """
 
     def __init__(
         self, config: Config, agent: Agent, envs: Lanes, resume: Path | None = None, quiet: bool = False
     ) -> None:
         self._config, self._agent, self._envs, self._quiet = config, agent, envs, quiet
-        self._resumed = resume is not None
         self._log_dir = resume or claim_folder(config)
         self._lock = lock_run(self._log_dir)
-        record_start(self._log_dir, config)
         self._signal = StopOnSignal()
         self._windows = EpisodeWindows(config, envs.count)
         self._guard = DivergenceGuard(config)
         self._evaluation = GreedyEvaluation(config, lambda: self._signal.received)
         self._models = ModelKeeper(config, self._log_dir.name, agent, envs)
         self._clock = Clock()
+        self._parts: dict[str, Part] = {
+            "windows": self._windows,
+            "guard": self._guard,
+            "evaluation": self._evaluation,
+            "models": self._models,
+            "clock": self._clock,
+        }
+        self._snapshots = Snapshots(config, self._log_dir, agent, envs, self._parts)
+        self._state = self._snapshots.read() if resume else None
+        record_start(self._log_dir, config)
         self._epochs: Epochs | None = None
         self._progress: Progress | None = None
         self._was_cut_off = False  # in the middle of a window
@@ -120,8 +128,9 @@ class Run:
         Raises:
             InputError: the checkpoint is damaged or of another run.
         """
+        is_new = self._state is None
         observations, masks = self._begin(callbacks)
-        if not self._resumed:
+        if is_new:
             self._snapshots.save(observations, masks)
         done = self._agent.steps if self._config.steps else self._windows.episodes
         self._progress = Progress(self._config, done, self._quiet)
@@ -131,12 +140,9 @@ class Run:
         return observations, masks
 
     def _begin(self, callbacks: Sequence[keras.callbacks.Callback]) -> tuple[Observations, np.ndarray]:
-        parts = {"windows": self._windows, "guard": self._guard, "evaluation": self._evaluation}
-        parts |= {"models": self._models, "clock": self._clock}
-        self._snapshots = Snapshots(self._config, self._log_dir, self._agent, self._envs, parts)
-        state = self._snapshots.read() if self._resumed else None
-        everything = default_callbacks(self._agent, self._log_dir, callbacks, self._resumed)
-        self._epochs = parts["epochs"] = Epochs(everything, self._agent, self._evaluation)
+        state, self._state = self._state, None  # its arrays are large
+        everything = default_callbacks(self._agent, self._log_dir, callbacks, resumed=state is not None)
+        self._epochs = self._parts["epochs"] = Epochs(everything, self._agent, self._evaluation)
         if state:
             with checkpoint_errors_as_input_error(self._log_dir):
                 self._epochs.prepare(state["parts"]["epochs"])
@@ -245,7 +251,8 @@ class Run:
         if not (self._signal.received and self._agent.progress == 1):  # else it is done on resuming
             self._models.save_last(episodes)
             if self._models.last and self._agent.progress == 1:
-                record_end(self._log_dir, episodes, self._agent.steps)
+                with contextlib.suppress(OSError):  # then it counts as unfinished, and resuming ends it again
+                    record_end(self._log_dir, episodes, self._agent.steps)
         return self._result(episodes)
 
     def _result(self, episodes: int) -> RunResult:
@@ -273,7 +280,8 @@ class Run:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Close all files, however the run ended. If it stopped itself, record why."""
         if isinstance(error, InputError):
-            record_stop(self._log_dir, str(error))
+            with contextlib.suppress(OSError):
+                record_stop(self._log_dir, str(error))
         if self._progress:
             self._progress.close()
         if self._epochs:

@@ -89,7 +89,7 @@ class Snapshots:
             "observations": optree.tree_leaves(observations),
             "masks": masks,
             "parts": {name: part.get_state() for name, part in self._parts.items()},
-            "stopped_within": limits if self._agent.online.stop_training else None,
+            "stopped_at": limits if self._agent.online.stop_training else None,
             "generators": {"random": random.getstate(), "numpy": np.random.get_state(legacy=False)},
             "events": {path.name: path.stat().st_size for path in self._log_dir.glob(EVENTS)},
         }
@@ -123,11 +123,11 @@ class Snapshots:
         Raises:
             LookupError, TypeError, ValueError: the state is not of such a run.
         """
-        self._agent.set_state(state["agent"], self._checkpoint.take_segments())
+        self._agent.set_state(state["agent"], self._checkpoint.segments)
         for name, part in self._parts.items():
             part.set_state(state["parts"][name])
         limits = [self._config.episodes, self._config.steps]
-        self._agent.online.stop_training = state["stopped_within"] == limits  # an extended run goes on
+        self._agent.online.stop_training = state["stopped_at"] == limits  # an extended run goes on
         observations, masks, restarted = self._restore_lanes(state, observations, masks)
         kind, numbers, gauss = state["generators"]["random"]
         random.setstate((kind, tuple(numbers), gauss))
