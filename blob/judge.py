@@ -109,7 +109,7 @@ def judge_model(path: Path, trusted: Mapping[str, Any] | None = None) -> Judgeme
         trusted: as in `read_saved_agent`.
 
     Raises:
-        InputError: the model plays no Blob whose food and enemy stand still.
+        InputError: the model plays no solvable Blob, or its environment or weights cannot be loaded.
     """
     saved = read_saved_agent(path, trusted)
     if not is_solvable(saved.config):
@@ -133,13 +133,13 @@ def judge(
     symmetries: bool = False,
     seed: int = 0,
 ) -> Judgement:
-    """Judge greedy play by these Q-values, from all starts, or from a random sample if there are too many.
+    """Judge greedy play with these Q-values, from all starts, or from a random sample if there are too many.
 
     Args:
         rules: of a Blob whose food and enemy stand still, with any observation.
         q_values: from observations (batch, ...) to Q-values (batch, 9).
-        discount, reward_clip: those of the training run. They define the Q* that Q is compared with, nothing else.
-        symmetries: judge the mean of `q_values` over the board's eight symmetries.
+        discount, reward_clip: those of the training run. They only affect the comparison with Q*.
+        symmetries: whether to judge the mean of `q_values` over the eight symmetries of the board.
         seed: of the sample.
 
     Raises:
