@@ -22,8 +22,7 @@ from console.arguments import at_least, make_parser
 from console.errors import exit_on_bad_input
 from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import import_tensorflow
-from environments.known import symmetries_of
-from environments.lanes import final_observations, make_vector_env
+from environments.lanes import make_lanes
 from presets import PRESETS
 
 if TYPE_CHECKING:
@@ -96,10 +95,9 @@ class ProjectAgent:
     def __init__(self, config: Config) -> None:
         from agent import DQNAgent
 
-        self.envs = make_vector_env(config, config.lanes)
-        spaces = self.envs.single_observation_space, self.envs.single_action_space
-        self.agent = DQNAgent(*spaces, config, symmetries_of(self.envs))
-        self.observations, _ = self.envs.reset(seed=config.seed)
+        self.envs = make_lanes(config, config.lanes)
+        self.agent = DQNAgent(self.envs.observation_space, self.envs.action_space, config, self.envs.symmetries)
+        self.observations, self.masks = self.envs.reset(config.seed or 0)
         self.steps = self.updates = 0
         self.flops_per_step = forward_flops(self.agent.online)
         # The target network's forward pass, double DQN's second one, and three for the gradient (backward is two).
@@ -107,12 +105,11 @@ class ProjectAgent:
 
     def step(self, epsilon: float = 0.0) -> None:
         """Play one step of every lane, and do the updates that it makes due."""
-        actions = self.agent.act(self.observations, epsilon)
-        next_observations, rewards, terminated, truncated, infos = self.envs.step(actions)
-        final = final_observations(next_observations, infos)
-        self.agent.remember(self.observations, actions, rewards, terminated, truncated, final)
+        actions = self.agent.act(self.observations, self.masks, epsilon)
+        step = self.envs.step(actions)
+        self.agent.remember(self.observations, actions, step)
         self.agent.learn()
-        self.observations = next_observations
+        self.observations, self.masks = step.next_observations, step.next_masks
         self.steps, self.updates = self.agent.steps, self.agent.updates
 
 

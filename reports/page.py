@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from blob.judge import ask
+from blob.judge import q_values_of_boards
 from blob.solver import MAX_STEPS, is_solvable
 from blob_env import MOVE_NAMES, MOVES, BlobEnv, BlobRules
 from config import Config
@@ -131,7 +131,7 @@ def q_table(rules: BlobRules, q_values: QValues, views: Sequence[Symmetry]) -> t
     rows, players = np.nonzero(is_free)
     boards = np.stack([players, food[rows], enemy[rows]], axis=1)
     positions = np.stack(np.divmod(boards, rules.size), axis=2)
-    table[rows, players] = ask(rules, q_values, positions)
+    table[rows, players] = q_values_of_boards(rules, q_values, positions)
     return pairs, table
 
 

@@ -14,6 +14,8 @@ from environments.lanes import Lanes, make_lanes
 from environments.make import has_vector_version, is_emulated
 from environments.spaces import QValues
 
+MOST_VECTOR_LANES, MOST_EMULATORS = 10_000, 32
+
 
 class InterruptedPlay(Exception):  # noqa: N818 (nothing went wrong)
     """Greedy play was stopped before its end."""
@@ -59,13 +61,13 @@ class GreedyEpisodes:
 def make_evaluation_lanes(config: Config, episodes: int, most: int = 32) -> Lanes:
     """Make environments to play these many episodes in, at most `most`.
 
-    With a vector version lanes are cheap, so that every episode gets one, and with it a seed of its own; more than 32
-    emulators would be too heavy.
+    With a vector version lanes are cheap, so that every episode gets one, and with it a seed of its own; emulators
+    are heavy.
     """
     if has_vector_version(config):
-        most = 10_000
+        most = MOST_VECTOR_LANES
     elif is_emulated(config):
-        most = min(most, 32)
+        most = min(most, MOST_EMULATORS)
     return make_lanes(config, min(episodes, most))
 
 
