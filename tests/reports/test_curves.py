@@ -41,10 +41,10 @@ def test_windows_with_gaps_are_left_out(tmp_path: Path) -> None:
 
 def test_damaged_files_are_read_up_to_the_damage(tmp_path: Path) -> None:
     """As TensorBoard's own loader does, wherever a file ends and whichever byte is wrong."""
-    events = EpisodeTensorBoard(tmp_path, Config())
+    tensorboard = EpisodeTensorBoard(tmp_path, Config())
     for window in range(3):
-        events.on_epoch_end(window, {"episode": 50.0 * window, "loss": 1.0})
-    events.on_train_end()
+        tensorboard.on_epoch_end(window, {"episode": 50.0 * window, "loss": 1.0})
+    tensorboard.on_train_end()
     (path,) = tmp_path.iterdir()
     content = path.read_bytes()
     damaged = [content[:size] for size in range(0, len(content), 7)]
@@ -52,10 +52,9 @@ def test_damaged_files_are_read_up_to_the_damage(tmp_path: Path) -> None:
     counts = set()
     for part in [content, *damaged]:
         path.write_bytes(part)
-        found = list(read_values(tmp_path))
-        assert found == [
-            (event.step, value) for event in EventFileLoader(str(path)).Load() for value in event.summary.value
-        ]
+        found = [(step, value.tag, value.tensor) for step, value in read_values(tmp_path)]
+        events = EventFileLoader(str(path)).Load()
+        assert found == [(event.step, value.tag, value.tensor) for event in events for value in event.summary.value]
         counts.add(len(found))
     assert counts == {0, 1, 2, 3, 4}  # the layout of charts, and three windows
 
