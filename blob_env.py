@@ -1,10 +1,13 @@
-"""Blob: a player on a small grid seeks the food and shuns the enemy. One set of rules, one board or many at once."""
+"""The Blob environments: a player on a small grid looks for food and avoids an enemy. One board, or many at once.
+
+The file needs NumPy and Gymnasium only (and pygame for a window), so it can be copied on its own.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -21,29 +24,27 @@ COLOURS = np.array([(255, 175, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
 LETTERS = "PFE"
 OBSERVATIONS = ("image", "offsets", "cells")
 WINDOW_PIXELS = 300
-
-
-Turn = tuple[bool, ...]  # mirror at the diagonal, flip x, flip y
+Turn = tuple[bool, ...]  # transpose, flip x, flip y
 
 
 @dataclass(frozen=True)
 class BlobRules:
-    """The rules of Blob, applied to n boards at once.
+    """The rules of Blob, for n boards at once.
 
-    A board is three (x, y) cells: `positions` has shape (n, 3, 2) and dtype int64, its rows in the order player, food,
-    enemy. x is the image's row, y its column.
+    A board is three (x, y) cells: `positions`, int64 (n, 3, 2), lists player, food and enemy in this order. x is the
+    row of the image, y the column.
 
     Attributes:
-        size: cells along each side of the square board, at least 2.
+        size: cells along each side of the square board, 2 to 1000.
         observation: "image", "offsets" or "cells"; see `BlobEnv`.
-        enemy_moves: the enemy makes one uniformly random move after each of the player's.
-        food_moves: so does the food.
-        enemy_reward: reward for standing on the enemy's cell, which ends the episode.
-        food_reward: reward for standing on the food's cell, which ends the episode.
-        move_reward: reward of any other step.
+        enemy_moves: the enemy makes a uniformly random move after each move of the player.
+        food_moves: the food does the same.
+        enemy_reward: reward for reaching the enemy's cell, which ends the episode.
+        food_reward: reward for reaching the food's cell, which ends the episode.
+        move_reward: reward for any other step.
 
     Raises:
-        ValueError: an option is outside its range.
+        ValueError: an option is out of range.
     """
 
     size: int = 10
@@ -69,12 +70,12 @@ class BlobRules:
 
     @property
     def n_starts(self) -> int:
-        """How many boards there are with player, food and enemy on three different cells."""
+        """The number of starts: boards with player, food and enemy on three different cells."""
         n_cells = self.size**2
         return n_cells * (n_cells - 1) * (n_cells - 2)
 
     def observation_space(self) -> gym.Space:
-        """The space of one board's observation."""
+        """Make the space of one board's observation."""
         if self.observation == "image":
             return Box(0, 255, (self.size, self.size, 3), np.uint8)
         if self.observation == "offsets":
@@ -82,10 +83,10 @@ class BlobRules:
         return MultiDiscrete([self.size**2] * 3)
 
     def start_positions(self, starts: np.ndarray) -> np.ndarray:
-        """Lay out the boards with the given numbers: one draw of `n_starts` picks any start with equal chance.
+        """Set up the starts with these numbers.
 
         Args:
-            starts: int (n,), each in [0, n_starts).
+            starts: int (n,), each in [0, n_starts). A uniform draw gives every start the same probability.
 
         Returns:
             positions, int64 (n, 3, 2).
@@ -93,7 +94,7 @@ class BlobRules:
         n_cells = self.size**2
         player, rest = np.divmod(starts, (n_cells - 1) * (n_cells - 2))
         food, enemy = np.divmod(rest, n_cells - 2)
-        # `food` counts the cells without the player's, `enemy` those without both: step over the cells left out.
+        # `food` counts cells without the player's, `enemy` cells without the player's and the food's: skip those.
         food = food + (food >= player)
         enemy = enemy + (enemy >= np.minimum(player, food))
         enemy = enemy + (enemy >= np.maximum(player, food))
@@ -103,15 +104,15 @@ class BlobRules:
     def step(
         self, positions: np.ndarray, actions: np.ndarray, generators: Sequence[np.random.Generator]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Move every board on by one step, in place: the player, then the enemy and the food where they move.
+        """Step every board: the player moves, then the enemy and the food if they move at all.
 
         Args:
             positions: int64 (n, 3, 2), changed in place.
             actions: int (n,), indices into `MOVES`.
-            generators: one per board, drawn from only where pieces move.
+            generators: one per board, used only if the enemy or the food moves.
 
         Returns:
-            rewards float64 (n,), won bool (n,), lost bool (n,). On a cell with both food and enemy the enemy wins.
+            rewards float64 (n,), won bool (n,), lost bool (n,). A cell with both food and enemy counts as the enemy's.
         """
         self._move(positions, PLAYER, actions)
         for piece, moves in ((ENEMY, self.enemy_moves), (FOOD, self.food_moves)):
@@ -126,11 +127,11 @@ class BlobRules:
         positions[:, piece] = np.clip(positions[:, piece] + MOVES[actions], 0, self.size - 1)
 
     def observe(self, positions: np.ndarray) -> np.ndarray:
-        """What the player sees of each board: uint8 (n, size, size, 3), int64 (n, 4) or int64 (n, 3)."""
+        """Observe every board: uint8 (n, size, size, 3), int64 (n, 4) or int64 (n, 3), see `BlobEnv`."""
         if self.observation == "image":
             images = np.zeros((len(positions), self.size, self.size, 3), np.uint8)
             boards = np.arange(len(positions))
-            for piece in (FOOD, PLAYER, ENEMY):  # the later is drawn over the earlier
+            for piece in (FOOD, PLAYER, ENEMY):  # on a shared cell the last one shows
                 images[boards, positions[:, piece, 0], positions[:, piece, 1]] = COLOURS[piece]
             return images
         if self.observation == "offsets":
@@ -138,10 +139,10 @@ class BlobRules:
         return positions[:, :, 0] * self.size + positions[:, :, 1]
 
     def symmetries(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]]:
-        """The eight symmetries of the square, as data: (places, signs, actions, values) of the observation.
+        """List the eight symmetries of the square as data: tuples (places, signs, actions, values).
 
-        Number i of a turned observation, flattened, is `signs[i]` times number `places[i]` of the original; where
-        `values` is not None, a cell v becomes `values[v]`. A move a becomes `actions[a]`.
+        Number i of a transformed observation, flattened, is `signs[i]` times number `places[i]` of the original. If
+        `values` is not None, a cell v becomes `values[v]`. Action a becomes `actions[a]`.
         """
         return [self._symmetry(turn) for turn in itertools.product((False, True), repeat=3)]
 
@@ -161,21 +162,21 @@ class BlobRules:
         return places, signs, _turned_moves(turn), values
 
     def _turned_cells(self, turn: Turn) -> np.ndarray:
-        """int64 (cells,): the cell that each cell becomes."""
-        # About the board's middle, in half cells so that the numbers stay whole.
+        """Transform every cell: int64 (cells,)."""
+        # Relative to the centre of the board, in half cells to stay with whole numbers.
         doubled = 2 * np.stack(np.divmod(np.arange(self.size**2), self.size), axis=1) - (self.size - 1)
         return (_turned(doubled, turn) + self.size - 1) // 2 @ np.array([self.size, 1])
 
 
 def _turned(vectors: np.ndarray, turn: Turn) -> np.ndarray:
-    """Vectors (..., 2) mirrored at the diagonal, in x and in y, as `turn` says."""
+    """Transform vectors (..., 2): transpose, then flip x, then flip y."""
     transpose, flip_x, flip_y = turn
     vectors = vectors[..., ::-1] if transpose else vectors
     return vectors * [-1 if flip_x else 1, -1 if flip_y else 1]
 
 
 def _turned_moves(turn: Turn) -> np.ndarray:
-    """int64 (9,): the index of each turned move."""
+    """Transform every action: int64 (9,)."""
     return (_turned(MOVES, turn)[:, None] == MOVES).all(axis=2).argmax(axis=1)
 
 
@@ -183,36 +184,43 @@ class BlobEnv(gym.Env):
     """One board of Blob, registered as `Blob-v0`.
 
     ## Description
-    A player on a square grid earns a reward on reaching the food and a large penalty on touching the enemy. Food and
-    enemy stand still unless `food_moves` or `enemy_moves` is set.
+    The player moves on a square grid. Reaching the food earns a reward, touching the enemy costs a large penalty, and
+    both end the episode. Food and enemy stand still unless `food_moves` or `enemy_moves` is set.
 
     ## Action Space
-    `Discrete(9)`: the moves (dx, dy) (1,1) (-1,-1) (-1,1) (1,-1) (1,0) (-1,0) (0,1) (0,-1) (0,0), in this order. A
-    move against a wall is clipped, each axis for itself. A zero component stays zero (the tutorial that made this game
-    known moved at random there).
+    `Discrete(9)`, the moves (dx, dy) in the order (1,1) (-1,-1) (-1,1) (1,-1) (1,0) (-1,0) (0,1) (0,-1) (0,0). x is
+    the row and y the column, so (1,0) moves down and (0,1) moves right. Walls clip a move, each axis separately. A
+    zero component does not move (in the tutorial that made this game known it moves at random).
 
     ## Observation Space
-    - `observation="image"`: `Box(0, 255, (size, size, 3), uint8)`, black with the player (255,175,0), the food
-      (0,255,0) and the enemy (0,0,255).
-    - `"offsets"`: `MultiDiscrete([2*size-1]*4, start=-(size-1))`, player - food and player - enemy.
-    - `"cells"`: `MultiDiscrete([size*size]*3)`, the cells x*size + y of player, food and enemy.
+    - `observation="image"`: `Box(0, 255, (size, size, 3), uint8)`, black with the player in (255,175,0), the food in
+      (0,255,0) and the enemy in (0,0,255).
+    - `observation="offsets"`: `MultiDiscrete([2*size-1]*4, start=[1-size]*4)`, player - food and player - enemy.
+    - `observation="cells"`: `MultiDiscrete([size*size]*3)`, the cells x*size + y of player, food and enemy.
 
     ## Rewards
-    -300 on the enemy, +25 on the food, -1 for any other step (`enemy_reward`, `food_reward`, `move_reward`).
+    -300 for reaching the enemy, +25 for reaching the food, -1 for any other step.
 
     ## Starting State
-    Three different cells, every such start equally likely.
+    Player, food and enemy are on three different cells. Every such start has the same probability.
 
     ## Episode End
-    Terminated on the enemy or the food; `info["is_success"]` is true on the food. Truncated after 200 steps (the time
-    limit of the registration).
+    Terminated when the player reaches the enemy or the food; `info["is_success"]` is true for the food. Truncated after
+    200 steps, the time limit of the registration.
 
     ## Arguments
-    `render_mode`: "human" (a pygame window), "rgb_array" (uint8 frames of about 300 x 300 pixels), "ansi" (text) or
-    None. The others are the fields of `BlobRules`, which raises ValueError for a bad one.
+    - `size=10`: cells along each side, 2 to 1000.
+    - `observation="image"`: "image", "offsets" or "cells".
+    - `enemy_moves=False`: the enemy makes a uniformly random move after each move of the player.
+    - `food_moves=False`: the food does the same.
+    - `enemy_reward=-300.0`, `food_reward=25.0`, `move_reward=-1.0`: the rewards.
+    - `render_mode=None`: "human" (a pygame window), "rgb_array" (frames, uint8, about 300 x 300 pixels), "ansi" (text)
+      or None.
+
+    Raises ValueError for an argument out of range.
 
     ## Version History
-    v0: first version.
+    - v0: first version.
     """
 
     metadata = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 8}
@@ -230,17 +238,22 @@ class BlobEnv(gym.Env):
 
     @property
     def positions(self) -> np.ndarray:
-        """int64 (1, 3, 2): where player, food and enemy are."""
+        """The cells of player, food and enemy: int64 (1, 3, 2)."""
         return self._positions.copy()
 
+    @property
+    def game(self) -> BlobRules:
+        """The rules apart from the observation: equal for two environments that play the same game."""
+        return replace(self.rules, observation="image")
+
     def get_action_meanings(self) -> list[str]:
-        """What the actions are called, on the board as it is drawn."""
+        """Name the actions, as directions on the rendered board."""
         return list(MOVE_NAMES)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Draw a new start. Returns the observation and an empty info."""
+        """Start a new episode. Returns the observation and an empty info."""
         super().reset(seed=seed)
         self._positions = self.rules.start_positions(self.np_random.integers(self.rules.n_starts, size=1))
         if self.render_mode == "human":
@@ -248,7 +261,7 @@ class BlobEnv(gym.Env):
         return self.rules.observe(self._positions)[0], {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Take one of the nine moves. Returns observation, reward, terminated, truncated (always False) and info."""
+        """Make a move. Returns observation, reward, terminated, truncated (always False) and info."""
         rewards, won, lost = self.rules.step(self._positions, np.array([action]), [self.np_random])
         if self.render_mode == "human":
             self.render()
@@ -256,7 +269,7 @@ class BlobEnv(gym.Env):
         return observation, float(rewards[0]), bool(won[0] or lost[0]), False, {"is_success": bool(won[0])}
 
     def render(self) -> np.ndarray | str | None:
-        """Draw the board as the render mode says: uint8 (pixels, pixels, 3), text, or a window (returns None)."""
+        """Render the board. Returns uint8 (pixels, pixels, 3) for "rgb_array", text for "ansi", otherwise None."""
         if self.render_mode == "ansi":
             cells = np.full((self.rules.size, self.rules.size), ".")
             for piece in (FOOD, PLAYER, ENEMY):
@@ -269,27 +282,27 @@ class BlobEnv(gym.Env):
         return None
 
     def _frame(self) -> np.ndarray:
-        """The board's image with every cell blown up to a square of pixels."""
+        """Enlarge the image of the board: every cell becomes a square of pixels."""
         image = BlobRules(size=self.rules.size).observe(self._positions)[0]
         pixels = max(1, WINDOW_PIXELS // self.rules.size)
         return image.repeat(pixels, axis=0).repeat(pixels, axis=1)
 
     def _show(self, frame: np.ndarray) -> None:
-        import pygame  # only a window needs it
+        import pygame  # needed for a window only
 
         if self._window is None:
             pygame.display.init()
             pygame.display.set_caption("Blob")
             self._window = pygame.display.set_mode(frame.shape[:2])
             self._clock = pygame.time.Clock()
-        # pygame's first axis runs to the right, an image's first axis runs down.
+        # The first axis of a pygame surface runs to the right, that of an image down.
         pygame.surfarray.blit_array(self._window, frame.transpose(1, 0, 2))
         pygame.event.pump()
         pygame.display.flip()
         self._clock.tick(self.metadata["render_fps"])
 
     def close(self) -> None:
-        """Close the window, if one is open."""
+        """Close the window if there is one."""
         if self._window is not None:
             import pygame
 
@@ -298,16 +311,21 @@ class BlobEnv(gym.Env):
 
 
 class BlobVectorEnv(VectorEnv):
-    """Many boards of Blob in NumPy: lane i, seeded s, plays exactly as a `Blob-v0` seeded s + i.
+    """Many boards of Blob, stepped together in NumPy.
 
-    Autoreset is SAME_STEP: the observation returned at an episode's end is the next episode's first, and the last one
-    is in `infos["final_obs"]`, as in Gymnasium's `SyncVectorEnv`.
+    With seed s, board i plays exactly like a `Blob-v0` with seed s + i.
+
+    Autoreset is SAME_STEP, as in Gymnasium's `SyncVectorEnv`: at the end of an episode `step` returns the first
+    observation of the next one, and the last observation is in `infos["final_obs"]`.
 
     Args:
-        num_envs: boards, at least 1.
-        max_episode_steps: steps after which an episode is truncated; None never does. (`gymnasium.make_vec` passes the
-            registration's limit on without applying it.)
-        options: the fields of `BlobRules`, which raises ValueError for a bad one.
+        num_envs: number of boards, at least 1.
+        max_episode_steps: truncate episodes after this many steps; None never does. (`gymnasium.make_vec` passes the
+            limit of the registration but leaves it to the environment to apply it.)
+        options: the fields of `BlobRules`.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
@@ -327,27 +345,27 @@ class BlobVectorEnv(VectorEnv):
 
     @property
     def positions(self) -> np.ndarray:
-        """int64 (num_envs, 3, 2): where player, food and enemy are on every board."""
+        """The cells of player, food and enemy on every board: int64 (num_envs, 3, 2)."""
         return self._positions.copy()
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start every lane anew. `seed` is one for lane 0 with its successors for the others, or a list of one each."""
+        """Start a new episode on every board. Board i gets the seed `seed + i`, or `seed[i]` of a list."""
         if seed is not None or not self._generators:
             if isinstance(seed, int | np.integer):
                 seed = [int(seed) + i for i in range(self.num_envs)]
             seeds = seed or [None] * self.num_envs
             if len(seeds) != self.num_envs:
-                raise ValueError(f"{len(seeds)} seeds for {self.num_envs} lanes")
-            self._generators = [seeding.np_random(lane_seed)[0] for lane_seed in seeds]
+                raise ValueError(f"a list of seeds needs one per board, got {len(seeds)} for {self.num_envs} boards")
+            self._generators = [seeding.np_random(board_seed)[0] for board_seed in seeds]
         self._positions = np.zeros((self.num_envs, 3, 2), np.int64)
         self._steps = np.zeros(self.num_envs, np.int64)
         self._restart(np.arange(self.num_envs))
         return self.rules.observe(self._positions), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step every lane. Returns observations, rewards float64, terminated, truncated (bool) and infos."""
+        """Step every board. Returns observations, rewards float64, terminated, truncated (bool) and infos."""
         rewards, won, lost = self.rules.step(self._positions, actions, self._generators)
         self._steps += 1
         terminated = won | lost
@@ -360,31 +378,35 @@ class BlobVectorEnv(VectorEnv):
         if not ended.all():
             infos |= {"is_success": won & ~ended, "_is_success": ~ended}
         if ended.any():
-            lanes = np.flatnonzero(ended)
-            final_obs = np.full(self.num_envs, None, object)
-            for lane in lanes:
-                final_obs[lane] = observations[lane].copy()
-            infos |= {"final_obs": final_obs, "_final_obs": ended}
-            infos |= {"final_info": {"is_success": won, "_is_success": ended}, "_final_info": ended}
-            self._restart(lanes)
-            observations[lanes] = self.rules.observe(self._positions[lanes])
+            infos |= self._final_infos(observations, won, ended)
+            boards = np.flatnonzero(ended)
+            self._restart(boards)
+            observations[boards] = self.rules.observe(self._positions[boards])
         return observations, rewards, terminated, truncated, infos
 
+    def _final_infos(self, observations: np.ndarray, won: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
+        """Report the ended episodes in the format of `SyncVectorEnv`."""
+        final_obs = np.full(self.num_envs, None, object)
+        for board in np.flatnonzero(ended):
+            final_obs[board] = observations[board].copy()
+        final_info = {"is_success": won, "_is_success": ended}
+        return {"final_obs": final_obs, "_final_obs": ended, "final_info": final_info, "_final_info": ended}
+
     def get_state(self) -> dict[str, Any]:
-        """Where all boards stand, for `set_state` of boards of the same rules."""
+        """Return the state of all boards and their random generators, for `set_state`."""
         generators = [generator.bit_generator.state for generator in self._generators]
         return {"positions": self._positions.copy(), "steps": self._steps.copy(), "generators": generators}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on where `get_state` was called, after a `reset`."""
+        """Continue from a state that `get_state` returned, with the same rules. Call `reset` first."""
         self._positions[:], self._steps[:] = state["positions"], state["steps"]
         for generator, generator_state in zip(self._generators, state["generators"], strict=True):
             generator.bit_generator.state = generator_state
 
-    def _restart(self, lanes: np.ndarray) -> None:
-        starts = np.array([self._generators[lane].integers(self.rules.n_starts) for lane in lanes])
-        self._positions[lanes] = self.rules.start_positions(starts)
-        self._steps[lanes] = 0
+    def _restart(self, boards: np.ndarray) -> None:
+        starts = np.array([self._generators[board].integers(self.rules.n_starts) for board in boards])
+        self._positions[boards] = self.rules.start_positions(starts)
+        self._steps[boards] = 0
 
 
 gym.register(

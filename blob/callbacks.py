@@ -1,7 +1,9 @@
-"""Blob's curves and pictures in TensorBoard."""
+"""Callbacks that log Blob's exact answer beside what the agent does."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -10,18 +12,21 @@ from blob.policy_map import example_game, policy_map
 from blob.solver import Games, percent_of_optimum, start_means
 from blob_env import BlobRules, BlobVectorEnv
 from config import Config
+from environments.spaces import QValues
 from training.callbacks import RunCallback
 from training.greedy_play import EVALUATION_SEED, make_evaluation_envs
 
-MOST_DRAWN = 50  # cells along a board whose policy is drawn
+MOST_DRAWN = 50  # a board with more cells along a side is not drawn
 
 
 class PercentOfOptimum(RunCallback):
-    """Adds `percent_of_optimum` to the logs of every window: of the latest greedy evaluation, from 0 (random play from
-    the same starts) to 100. The learner sees nothing of it.
+    """Adds `percent_of_optimum` to the logs of every window.
+
+    It places the return of the latest greedy evaluation on the scale from random play (0) to optimal play (100), both
+    from the same starts. The learner never sees it.
 
     Args:
-        config: the run's settings, of a solvable Blob.
+        config: the settings of the run, with a solvable Blob.
     """
 
     def __init__(self, config: Config) -> None:
@@ -29,25 +34,26 @@ class PercentOfOptimum(RunCallback):
         self._config = config
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Solve the games from these starts."""
-        envs = make_evaluation_envs(self._config, self._config.evaluate_episodes)
-        assert isinstance(envs, BlobVectorEnv)
-        envs.reset(seed=EVALUATION_SEED)
-        self._random, self._optimum = start_means(envs.rules, envs.positions)
-        envs.close()
+        """Solve the games of the evaluation's starts."""
+        with closing(make_evaluation_envs(self._config, self._config.evaluate_episodes)) as envs:
+            assert isinstance(envs, BlobVectorEnv)
+            envs.reset(seed=EVALUATION_SEED)
+            self._random, self._optimum = start_means(envs.rules, envs.positions)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Add the number to the logs, which callbacks later in the list see too."""
+        """Add the percentage to the logs, where callbacks later in the list see it too."""
         if logs is not None:
             logs["percent_of_optimum"] = percent_of_optimum(logs["greedy_avg"], self._random, self._optimum)
 
 
 class PolicyMap(RunCallback):
-    """Adds `see_policy` to the logs of a window with a greedy evaluation: the greedy action on every cell for one food
-    and one enemy, beside the best (`drawing.policy_map`).
+    """Adds `see_policy` to the logs of every window with a greedy evaluation.
+
+    The picture shows the greedy action on every cell of one example game, beside the optimal one (see
+    `blob.policy_map.policy_map`).
 
     Args:
-        config: the run's settings, of a solvable Blob.
+        config: the settings of the run, with a solvable Blob.
     """
 
     def __init__(self, config: Config) -> None:
@@ -55,16 +61,18 @@ class PolicyMap(RunCallback):
         self._config = config
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Solve the game that is drawn."""
-        self._rules = BlobRules(**self._config.env_args)
-        if self._rules.size > MOST_DRAWN:
-            return
-        self._food, self._enemy = example_game(self._rules.size)
-        game = Games(self._rules, np.array([self._food]), np.array([self._enemy]))
-        self._returns = game.optimal_q_values(1.0)[:, :, 0]
+        """Solve the example game, unless the board is too large to draw."""
+        rules = BlobRules(**self._config.env_args)
+        self._draw = _solve_example(rules) if rules.size <= MOST_DRAWN else None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add the picture."""
-        if logs is not None and np.isfinite(logs["evaluation"]) and self._rules.size <= MOST_DRAWN:
-            q_values = self.agent.q_values
-            logs["see_policy"] = policy_map(self._rules, q_values, self._food, self._enemy, self._returns)
+        if logs is not None and self._draw and np.isfinite(logs["evaluation"]):
+            logs["see_policy"] = self._draw(self.agent.q_values)
+
+
+def _solve_example(rules: BlobRules) -> Callable[[QValues], np.ndarray]:
+    """Solve the example game. Returns a function that draws the policy map of Q-values."""
+    food, enemy = example_game(rules.size)
+    returns = Games(rules, np.array([food]), np.array([enemy])).optimal_q_values(1.0)[:, :, 0]
+    return lambda q_values: policy_map(rules, q_values, food, enemy, returns)

@@ -1,15 +1,25 @@
-"""How well a policy plays Blob, over all starts."""
+"""Judges how well a policy plays Blob, over all starts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from blob.solver import MAX_STEPS, _check_static, _chunks, _games, _truth, cells_of, is_solvable, percent_of_optimum
+from blob.solver import (
+    MAX_STEPS,
+    cells_of,
+    check_static,
+    games_of_starts,
+    is_solvable,
+    percent_of_optimum,
+    solve_starts,
+    split_by_game,
+)
 from blob_env import BlobEnv, BlobRules
 from console.errors import InputError
 from environments.spaces import QValues
@@ -17,25 +27,20 @@ from environments.symmetry import Symmetry, mean_over_symmetries
 from storage.loading import load_one_view, make_saved_env
 from storage.model_file import read_saved_agent
 
-MOST_STARTS = 1_000_000  # more are judged by a sample
-
-
-SAMPLE = 10_000
-
-
-BATCH, BATCH_CELLS = 2_000, 5_000_000  # boards, and cells of boards, that a network is asked about at a time
-
-
-Policy = Callable[[np.ndarray], np.ndarray]
-
-
-Step = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+MOST_STARTS = 1_000_000  # a board with more is judged by a sample
+SAMPLE_SIZE = 10_000  # starts in the sample
+BATCH, BATCH_CELLS = 2_000, 5_000_000  # boards, and cells on them, that a network evaluates in one call
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What playing from n starts came to: float64 returns and int64 steps of shape (n,), bool won and lost of shape
-    (n,). What is neither never ended: it was stopped after 200 steps."""
+    """How the episodes from n starts ended. Episodes neither won nor lost were truncated after 200 steps.
+
+    Attributes:
+        returns: float64 (n,), undiscounted.
+        steps: int64 (n,).
+        won, lost: bool (n,).
+    """
 
     returns: np.ndarray
     steps: np.ndarray
@@ -45,15 +50,17 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Judgement:
-    """How a network plays, beside the best and uniformly random play from the same starts.
+    """How well a network plays, compared with optimal and with random play from the same starts.
 
     Attributes:
-        n_starts: starts judged; `exact` says whether these are all there are, else they were drawn at random.
-        mean, random, optimum: mean undiscounted returns of the network's, of random and of optimal play.
-        steps, optimal_steps: mean steps of an episode.
-        won, lost, never_ending, optimal: counts of the starts; `optimal` earn as much as can be earned.
-        q_error_mean, q_error_max: of |Q - Q*| over the starts and actions, at the run's discount and clipped rewards.
-        overestimation: mean over the starts of max_a Q - max_a Q*, at the same.
+        n_starts: the number of starts judged.
+        exact: whether these are all starts of the board. If not, they are a random sample.
+        mean, random, optimum: mean undiscounted returns of the network, of random play and of optimal play.
+        steps, optimal_steps: mean lengths of the network's episodes and of optimal ones.
+        won, lost, never_ending: numbers of starts by outcome.
+        optimal: the number of starts from which the network earns the optimal return.
+        q_error_mean, q_error_max: mean and maximum of |Q - Q*| over starts and actions.
+        overestimation: mean of max_a Q - max_a Q* over starts.
     """
 
     n_starts: int
@@ -73,11 +80,11 @@ class Judgement:
 
     @property
     def percent_of_optimum(self) -> float:
-        """Where the network's mean lies between random play's (0) and the optimum (100)."""
+        """The network's mean return on the scale from random play (0) to optimal play (100)."""
         return percent_of_optimum(self.mean, self.random, self.optimum)
 
     def table(self) -> str:
-        """The judgement as lines of text."""
+        """Write the judgement as lines of text."""
         n = self.n_starts
         counts = (("won", self.won), ("lost", self.lost), ("never ending", self.never_ending))
         return "\n".join(
@@ -94,12 +101,189 @@ class Judgement:
         )
 
 
-def follow(states: np.ndarray, step: Step) -> Outcomes:
-    """Play from every start to its end, as the environment would, for 200 steps at most.
+def judge_model(path: Path, trusted: Mapping[str, Any] | None = None) -> Judgement:
+    """Judge a saved model.
 
     Args:
-        states: (n, ...), the starts.
-        step: from states (k, ...) to the next states, rewards, won and lost (k,).
+        path: the file.
+        trusted: as in `read_saved_agent`.
+
+    Raises:
+        InputError: the model plays no solvable Blob, or its environment or weights cannot be loaded.
+    """
+    saved = read_saved_agent(path, trusted)
+    if not is_solvable(saved.config):
+        options = f" with {saved.config.env_args}" if saved.config.env_args else ""
+        raise InputError(
+            "--exact needs a Blob-v0 of 200 steps whose food and enemy stand still, "
+            f"{path} plays {saved.config.env}{options}"
+        )
+    with closing(make_saved_env(path, saved)) as env:
+        blob = env.unwrapped
+        assert isinstance(blob, BlobEnv)
+        q_values = load_one_view(path, env, saved.config)
+    return judge(blob.rules, q_values, saved.config.discount, saved.config.reward_clip, saved.config.symmetries)
+
+
+def judge(
+    rules: BlobRules,
+    q_values: QValues,
+    discount: float,
+    reward_clip: float = 0.0,
+    symmetries: bool = False,
+    seed: int = 0,
+) -> Judgement:
+    """Judge greedy play with these Q-values, from all starts, or from a random sample if there are too many.
+
+    Args:
+        rules: of a Blob whose food and enemy stand still, with any observation.
+        q_values: from observations (batch, ...) to Q-values (batch, 9).
+        discount, reward_clip: those of the training run. They only affect the comparison with Q*.
+        symmetries: whether to judge the mean of `q_values` over the eight symmetries of the board.
+        seed: of the sample.
+
+    Raises:
+        ValueError: food or enemy moves.
+    """
+    check_static(rules)
+    exact = rules.n_starts <= MOST_STARTS
+    sample = np.random.default_rng(seed).integers(rules.n_starts, size=SAMPLE_SIZE)
+    positions = rules.start_positions(np.arange(rules.n_starts) if exact else sample)
+    play = _play_all_starts if exact else _play_sample
+    values, outcomes = play(rules, q_values, positions, symmetries)
+    parts = [
+        (indices, *solve_starts(rules, cells), *_q_errors(rules, cells, values[indices], discount, reward_clip))
+        for indices, cells in split_by_game(rules, positions)
+    ]
+    return _summarise(exact, outcomes, *map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _play_all_starts(
+    rules: BlobRules, q_values: QValues, positions: np.ndarray, symmetries: bool
+) -> tuple[np.ndarray, Outcomes]:
+    """Play from all starts. Returns their Q-values (n_starts, 9) and how the episodes ended."""
+    values = q_values_of_boards(rules, q_values, positions)
+    if symmetries:
+        values = _mean_over_views(rules, positions, values)
+    return values, play_table(rules, positions, values.argmax(axis=1))
+
+
+def _play_sample(
+    rules: BlobRules, q_values: QValues, positions: np.ndarray, symmetries: bool
+) -> tuple[np.ndarray, Outcomes]:
+    """Play from these starts only. Returns their Q-values (n, 9) and how the episodes ended."""
+    if symmetries:
+        q_values = mean_over_symmetries(q_values, _views(rules))
+    outcomes = play_policy(rules, positions, lambda boards: q_values_of_boards(rules, q_values, boards).argmax(axis=1))
+    return q_values_of_boards(rules, q_values, positions), outcomes
+
+
+def _q_errors(
+    rules: BlobRules, cells: np.ndarray, values: np.ndarray, discount: float, reward_clip: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare Q-values (k, 9) of starts, cells (k, 3), with Q*: |Q - Q*| (k, 9) and max_a Q - max_a Q* (k,)."""
+    games, (players, game) = games_of_starts(rules, cells, reward_clip)
+    optimal = games.optimal_q_values(discount)[players, :, game]
+    return np.abs(values - optimal), values.max(axis=1) - optimal.max(axis=1)
+
+
+def _summarise(exact: bool, outcomes: Outcomes, order: np.ndarray, *solved: np.ndarray) -> Judgement:
+    """Average over the starts. `solved` holds the results of `solve_starts` and `_q_errors` for `outcomes[order]`."""
+    random, optimum, optimal_steps, errors, gaps = solved
+    return Judgement(
+        n_starts=len(order),
+        exact=exact,
+        mean=_mean(outcomes.returns),
+        random=_mean(random),
+        optimum=_mean(optimum),
+        steps=_mean(outcomes.steps),
+        optimal_steps=_mean(optimal_steps),
+        won=int(outcomes.won.sum()),
+        lost=int(outcomes.lost.sum()),
+        never_ending=int((~outcomes.won & ~outcomes.lost).sum()),
+        optimal=int((outcomes.returns[order] >= optimum - 1e-3).sum()),
+        q_error_mean=_mean(errors),
+        q_error_max=float(errors.max()),
+        overestimation=_mean(gaps),
+    )
+
+
+def _mean(numbers: np.ndarray) -> float:
+    return float(numbers.mean(dtype=np.float64))
+
+
+def q_values_of_boards(rules: BlobRules, q_values: QValues, positions: np.ndarray) -> np.ndarray:
+    """Compute the Q-values (n, 9) of boards, int64 (n, 3, 2), in batches that fit into memory."""
+    batch = max(1, min(BATCH, BATCH_CELLS // rules.size**2))
+    parts = (positions[i : i + batch] for i in range(0, len(positions), batch))
+    return np.concatenate([q_values(rules.observe(boards)) for boards in parts])
+
+
+def _views(rules: BlobRules) -> list[Symmetry]:
+    return [Symmetry(*one) for one in rules.symmetries()]
+
+
+def _mean_over_views(rules: BlobRules, positions: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Average the Q-values (n_starts, 9) of all starts over the eight symmetries.
+
+    Every view of a start is a start too, so its Q-values are in the table already.
+    """
+    numbers, cells = _start_numbers(rules, positions), cells_of(rules, positions)
+    mean = np.zeros_like(values)
+    views = _views(replace(rules, observation="cells"))
+    for view in views:
+        mean += values[numbers[tuple(view.observations(cells).T)]][:, view.actions] / len(views)
+    return mean
+
+
+def _start_numbers(rules: BlobRules, positions: np.ndarray) -> np.ndarray:
+    """Index all starts by the cells of player, food and enemy: int32 (cells, cells, cells)."""
+    numbers = np.zeros((rules.size**2,) * 3, np.int32)
+    numbers[tuple(cells_of(rules, positions).T)] = np.arange(len(positions))
+    return numbers
+
+
+def play_policy(rules: BlobRules, positions: np.ndarray, policy: Callable[[np.ndarray], np.ndarray]) -> Outcomes:
+    """Play a policy from these starts.
+
+    Args:
+        rules: of a Blob whose food and enemy stand still.
+        positions: int64 (n, 3, 2), the starts.
+        policy: from positions (k, 3, 2) to actions (k,).
+    """
+
+    def step(boards: np.ndarray) -> tuple[np.ndarray, ...]:
+        boards = boards.copy()
+        return (boards, *rules.step(boards, policy(boards), ()))
+
+    return play_out(positions, step)
+
+
+def play_table(rules: BlobRules, positions: np.ndarray, actions: np.ndarray) -> Outcomes:
+    """Play a table of actions from all starts.
+
+    A step leads from a start to another start or ends the episode, so one step from each is enough: the rest is
+    looked up.
+
+    Args:
+        rules: of a Blob whose food and enemy stand still.
+        positions: int64 (n_starts, 3, 2), all starts in their order.
+        actions: int (n_starts,), the action at every start.
+    """
+    after = positions.copy()
+    rewards, won, lost = rules.step(after, actions, ())
+    next_starts = _start_numbers(rules, positions)[tuple(cells_of(rules, after).T)]  # meaningless after the end
+    return play_out(
+        np.arange(len(positions)), lambda starts: (next_starts[starts], rewards[starts], won[starts], lost[starts])
+    )
+
+
+def play_out(states: np.ndarray, step: Callable[[np.ndarray], tuple[np.ndarray, ...]]) -> Outcomes:
+    """Play from every state to the end of the episode, for 200 steps at most.
+
+    Args:
+        states: (n, ...), where the episodes start.
+        step: from states (k, ...) to the next states (k, ...), rewards, won and lost (k,).
     """
     states, going = states.copy(), np.arange(len(states))
     returns, steps = np.zeros(len(states)), np.zeros(len(states), np.int64)
@@ -112,152 +296,3 @@ def follow(states: np.ndarray, step: Step) -> Outcomes:
         if not len(going):
             break
     return Outcomes(returns, steps, won, lost)
-
-
-def asking(rules: BlobRules, policy: Policy) -> Step:
-    """A step for `follow` whose states are positions (k, 3, 2), and which asks the policy every time."""
-
-    def step(positions: np.ndarray) -> tuple[np.ndarray, ...]:
-        positions = positions.copy()
-        return (positions, *rules.step(positions, policy(positions), ()))
-
-    return step
-
-
-def looking_up(rules: BlobRules, positions: np.ndarray, actions: np.ndarray) -> Step:
-    """A step for `follow` whose states are the numbers of all starts, int (k,), played once and looked up ever after.
-
-    Args:
-        rules: of a static Blob.
-        positions: int64 (n_starts, 3, 2), of all starts in their order.
-        actions: int (n_starts,), taken in each.
-    """
-    after = positions.copy()
-    rewards, won, lost = rules.step(after, actions, ())
-    then = _numbers(rules, positions)[tuple(cells_of(rules, after).T)]  # of no meaning where the game has ended
-    return lambda starts: (then[starts], rewards[starts], won[starts], lost[starts])
-
-
-def judge(
-    rules: BlobRules,
-    q_values: QValues,
-    discount: float,
-    reward_clip: float = 0.0,
-    symmetries: bool = False,
-    seed: int = 0,
-) -> Judgement:
-    """Judge the greedy play of a network over all starts, or over `SAMPLE` random ones where these are too many.
-
-    Args:
-        rules: of a static Blob, whatever its observation.
-        q_values: from observations (batch, ...) to Q-values (batch, 9).
-        discount: the run's.
-        reward_clip: the run's, 0 for none; only what is said about Q depends on these two.
-        symmetries: whether the mean of `q_values` over Blob's eight views is judged instead.
-        seed: of the sample.
-
-    Raises:
-        ValueError: food or enemy moves.
-    """
-    _check_static(rules)
-    exact = rules.n_starts <= MOST_STARTS
-    sampled = np.random.default_rng(seed).integers(rules.n_starts, size=SAMPLE)
-    starts = np.arange(rules.n_starts) if exact else sampled
-    positions = rules.start_positions(starts)
-    network, outcomes = _play(rules, q_values, positions, symmetries, exact)
-    truth = [
-        (order, *_truth(rules, cells), *_q_errors(rules, cells, network[order], discount, reward_clip))
-        for order, cells in _chunks(rules, positions)
-    ]
-    order, random, optimum, optimal_steps, errors, gaps = (np.concatenate(each) for each in zip(*truth, strict=True))
-    optimal = outcomes.returns[order] >= optimum - 1e-3
-    return Judgement(
-        n_starts=len(starts),
-        exact=exact,
-        mean=float(outcomes.returns.mean()),
-        random=float(random.mean(dtype=np.float64)),
-        optimum=float(optimum.mean(dtype=np.float64)),
-        steps=float(outcomes.steps.mean()),
-        optimal_steps=float(optimal_steps.mean(dtype=np.float64)),
-        won=int(outcomes.won.sum()),
-        lost=int(outcomes.lost.sum()),
-        never_ending=int((~outcomes.won & ~outcomes.lost).sum()),
-        optimal=int(optimal.sum()),
-        q_error_mean=float(errors.mean(dtype=np.float64)),
-        q_error_max=float(errors.max()),
-        overestimation=float(gaps.mean(dtype=np.float64)),
-    )
-
-
-def _play(
-    rules: BlobRules, q_values: QValues, positions: np.ndarray, symmetries: bool, exact: bool
-) -> tuple[np.ndarray, Outcomes]:
-    """The Q-values (n, 9) that a network gives these starts, and how its greedy play from them ends. `exact` says that
-    they are all starts, in their order."""
-    if symmetries and not exact:
-        q_values = mean_over_symmetries(q_values, [Symmetry(*one) for one in rules.symmetries()])
-
-    network = ask(rules, q_values, positions)
-    if not exact:
-        return network, follow(positions, asking(rules, lambda boards: ask(rules, q_values, boards).argmax(axis=1)))
-    if symmetries:
-        network = _mean_over_views(rules, positions, network)
-    return network, follow(np.arange(len(positions)), looking_up(rules, positions, network.argmax(axis=1)))
-
-
-def ask(rules: BlobRules, q_values: QValues, positions: np.ndarray) -> np.ndarray:
-    """The Q-values (n, 9) of boards, int64 (n, 3, 2), as many at a time as memory bears."""
-    batch = max(1, min(BATCH, BATCH_CELLS // rules.size**2))
-    parts = (positions[i : i + batch] for i in range(0, len(positions), batch))
-    return np.concatenate([q_values(rules.observe(boards)) for boards in parts])
-
-
-def _numbers(rules: BlobRules, positions: np.ndarray) -> np.ndarray:
-    """int32 (cells, cells, cells): the number of the start with player, food and enemy on these cells, all given."""
-    numbers = np.zeros((rules.size**2,) * 3, np.int32)
-    numbers[tuple(cells_of(rules, positions).T)] = np.arange(len(positions))
-    return numbers
-
-
-def _mean_over_views(rules: BlobRules, positions: np.ndarray, network: np.ndarray) -> np.ndarray:
-    """Average a network's Q-values (n_starts, 9) of all starts over the eight views, each of which is a start too."""
-    numbers, cells = _numbers(rules, positions), cells_of(rules, positions)
-    mean = np.zeros_like(network)
-    views = [Symmetry(*one) for one in replace(rules, observation="cells").symmetries()]
-    for view in views:
-        mean += network[numbers[tuple(view.observations(cells).T)]][:, view.actions] / len(views)
-    return mean
-
-
-def _q_errors(
-    rules: BlobRules, cells: np.ndarray, network: np.ndarray, discount: float, reward_clip: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of a network's Q-values (k, 9) of the starts, cells (k, 3): |Q - Q*| (k, 9) and max_a Q - max_a Q* (k,)."""
-    games, (players, game) = _games(rules, cells, reward_clip)
-    optimal = games.optimal_q_values(discount)[players, :, game]
-    return np.abs(network - optimal), network.max(axis=1) - optimal.max(axis=1)
-
-
-def judge_model(path: Path, repeated: Mapping[str, Any] | None = None) -> Judgement:
-    """Judge a saved model over all starts of its board, or over a sample where these are too many.
-
-    Args:
-        path: the file.
-        repeated: as `model_file.read_saved_agent` takes it.
-
-    Raises:
-        InputError: it is no model of a Blob whose food and enemy stand still.
-    """
-    saved = read_saved_agent(path, repeated)
-    if not is_solvable(saved.config):
-        options = f" with {saved.config.env_args}" if saved.config.env_args else ""
-        raise InputError(
-            "--exact needs a Blob-v0 of 200 steps whose food and enemy stand still, "
-            f"{path} plays {saved.config.env}{options}"
-        )
-    env = make_saved_env(path, saved)
-    blob = env.unwrapped
-    assert isinstance(blob, BlobEnv)
-    q_values = load_one_view(path, env, saved.config)
-    env.close()
-    return judge(blob.rules, q_values, saved.config.discount, saved.config.reward_clip, saved.config.symmetries)

@@ -1,4 +1,4 @@
-"""A picture of a policy on a whole board."""
+"""Draws a policy on a whole board."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ BOARD_PIXELS = 280
 
 
 def policy_map(rules: BlobRules, q_values: QValues, food: int, enemy: int, returns: np.ndarray) -> np.ndarray:
-    """What an agent would do with the player on every cell, beside the best it could do.
+    """Draw the agent's greedy action for every cell of the player, beside the optimal action.
 
-    Every cell has the arrow of its greedy action, in the colour of its highest Q-value; a cell whose action is not one
-    of the best is framed in red.
+    Every cell has the arrow of its action, in the colour of its highest Q-value. A red frame marks a cell whose action
+    is not optimal.
 
     Args:
         rules: of a Blob whose food and enemy stand still.
         q_values: the agent's, from observations (n, ...) to (n, 9).
         food, enemy: their cells, x * size + y.
-        returns: (cells, 9), the most that can be earned after every action, not discounted: `blob_solver.Games` knows.
+        returns: (cells, 9), the optimal undiscounted Q-values of this game, from `blob.solver.Games`.
 
     Returns:
         uint8 (height, width, 3).
@@ -31,12 +31,11 @@ def policy_map(rules: BlobRules, q_values: QValues, food: int, enemy: int, retur
     cells = np.arange(size**2)
     free = cells[(cells != food) & (cells != enemy)]
     positions = np.stack(np.divmod(np.stack(np.broadcast_arrays(free, food, enemy), axis=1), size), axis=2)
-    values = q_values(rules.observe(positions))
-    greedy, truth = values.argmax(axis=1), returns[free]
-    is_best = np.isclose(truth, truth.max(axis=1, keepdims=True))
+    values, optimal = q_values(rules.observe(positions)), returns[free]
+    greedy, highest, earned = values.argmax(axis=1), values.max(axis=1), optimal.max(axis=1)
+    is_best = np.isclose(optimal, earned[:, None])
     wrong = ~is_best[np.arange(len(free)), greedy]
     best = np.where(wrong, is_best.argmax(axis=1), greedy)
-    highest, earned = values.max(axis=1), truth.max(axis=1)
     boards = [
         _board(size, positions, greedy, highest, wrong),
         _board(size, positions, best, earned, np.zeros_like(wrong)),
@@ -51,7 +50,15 @@ def policy_map(rules: BlobRules, q_values: QValues, food: int, enemy: int, retur
 def _board(
     size: int, positions: np.ndarray, actions: np.ndarray, values: np.ndarray, marked: np.ndarray
 ) -> Image.Image:
-    """A board whose player may be anywhere: arrows (n,), coloured by values (n,), some of them marked (n,)."""
+    """Draw one board.
+
+    Args:
+        size: cells along a side.
+        positions: int64 (n, 3, 2), one for each cell of the player; food and enemy are the same in all.
+        actions: int (n,), shown as arrows.
+        values: (n,), shown as the colours of the cells.
+        marked: bool (n,), cells to frame in red.
+    """
     pixels = max(4, BOARD_PIXELS // size)
     image = Image.new("RGB", (size * pixels, size * pixels), PAPER)
     draw = ImageDraw.Draw(image)
@@ -71,5 +78,5 @@ def _board(
 
 
 def example_game(size: int) -> tuple[int, int]:
-    """The cells of the food and the enemy in a picture of a policy."""
+    """Choose the cells of food and enemy for a picture of a policy."""
     return size // 3 * (size + 1), size // 2 * size + size - 1

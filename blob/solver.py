@@ -1,8 +1,8 @@
-"""The truth about Blob: its optimum by dynamic programming, and what a given policy earns. It judges, nothing learns
-from it."""
+"""Solves Blob exactly, by dynamic programming. The answer judges agents; no agent learns from it."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,48 +10,46 @@ import numpy as np
 from blob_env import ENEMY, FOOD, MOVES, PLAYER, BlobRules
 from config import Config
 
-MAX_STEPS = 200  # after which Blob truncates an episode
-
-
-TABLE_CELLS = 250_000  # of one table of values; 9 as many of one of Q-values
-
-
-TOLERANCE = 1e-5  # in reward, at which value iteration stops
+MAX_STEPS = 200  # the time limit of Blob-v0
+TABLE_CELLS = 250_000  # numbers in one table of values; a table of Q-values holds nine times as many
+TOLERANCE = 1e-5  # value iteration stops when no value changes by more
 
 
 def is_solvable(config: Config) -> bool:
-    """Whether the optimum of the settings' environment is known: Blob's is, as long as food and enemy stand still."""
+    """Say whether the optimum is known: in Blob-v0 as registered, if food and enemy stand still."""
     moving = config.env_args.get("food_moves") or config.env_args.get("enemy_moves")
-    seen_and_timed_as_solved = config.frame_stack == 1 and config.max_episode_steps in (None, MAX_STEPS)
-    return config.env == "Blob-v0" and not moving and seen_and_timed_as_solved
+    as_registered = config.frame_stack == 1 and config.max_episode_steps in (None, MAX_STEPS)
+    return config.env == "Blob-v0" and not moving and as_registered
 
 
 def percent_of_optimum(mean: float, random: float, optimum: float) -> float:
-    """Where a mean return lies between random play's (0) and the optimum's (100)."""
+    """Place a mean return on the scale from random play (0) to optimal play (100)."""
     return 100 * (mean - random) / (optimum - random)
 
 
 class Games:
-    """m games that differ in where food and enemy stand; both stand still, so each has one state for every cell that
-    the player may be on. Tables have the shape (cells, m), the player's cell first.
+    """A set of m games, solved together. They differ in where food and enemy stand.
+
+    Food and enemy stand still, so a game has one state for every cell of the player. Tables have the shape (cells, m),
+    the player's cell first.
 
     Args:
-        rules: of a static Blob.
+        rules: of a Blob whose food and enemy stand still.
         foods: int (m,), cells x * size + y.
         enemies: int (m,), cells.
-        reward_clip: largest size of a reward, 0 for no bound.
+        reward_clip: clips rewards to [-reward_clip, reward_clip]; 0 does not clip.
 
     Raises:
-        ValueError: food or enemy moves.
+        ValueError: the rules let food or enemy move.
     """
 
     def __init__(self, rules: BlobRules, foods: np.ndarray, enemies: np.ndarray, reward_clip: float = 0.0) -> None:
-        _check_static(rules)
+        check_static(rules)
         self._size, n_cells, games = rules.size, rules.size**2, np.arange(len(foods))
         cells = np.stack(np.divmod(np.arange(n_cells), rules.size), axis=1)
         moved = np.clip(cells[:, None] + MOVES, 0, rules.size - 1)
         self._next_cells = moved @ (rules.size, 1)  # (cells, actions)
-        # Reward on arriving at a cell, and whether the game goes on there.
+        # The reward for entering a cell, and whether the game goes on from there.
         self._rewards = np.full((n_cells, len(foods)), rules.move_reward, np.float32)
         self._rewards[foods, games] = rules.food_reward
         self._rewards[enemies, games] = rules.enemy_reward
@@ -61,16 +59,16 @@ class Games:
         self._goes_on[foods, games] = self._goes_on[enemies, games] = 0
 
     def backup(self, values: np.ndarray, discount: float) -> np.ndarray:
-        """Q(s, a) = r + discount * V(s'): from values (cells, m) to Q-values (cells, actions, m)."""
+        """Compute Q(s, a) = r + discount * V(s'), from values (cells, m) to Q-values (cells, actions, m)."""
         return (self._rewards + discount * self._goes_on * values)[self._next_cells]
 
     def optimal_q_values(self, discount: float) -> np.ndarray:
-        """Q*: float32 (cells, actions, m), by value iteration (Sutton & Barto 2018, eq. 4.10).
+        """Compute Q*, float32 (cells, actions, m), by value iteration (Sutton & Barto 2018, eq. 4.10).
 
-        At discount 1 only `MAX_STEPS` steps are looked ahead, for as many an episode has.
+        Without discounting it looks `MAX_STEPS` steps ahead, the length of an episode.
         """
         values = np.zeros_like(self._rewards)
-        for _ in range(MAX_STEPS) if discount == 1 else iter(int, 1):
+        for _ in range(MAX_STEPS) if discount == 1 else itertools.count():
             q_values = self.backup(values, discount)
             before, values = values, q_values.max(axis=1)
             if np.abs(values - before).max() < TOLERANCE:
@@ -78,7 +76,11 @@ class Games:
         return q_values
 
     def optimal_steps(self, q_values: np.ndarray) -> np.ndarray:
-        """float32 (cells, m): the fewest steps in which best play ends, or 200. `q_values` at discount 1."""
+        """Count the fewest steps in which optimal play ends, float32 (cells, m), at most `MAX_STEPS`.
+
+        Args:
+            q_values: Q* at discount 1, float32 (cells, actions, m).
+        """
         best = q_values >= q_values.max(axis=1, keepdims=True) - TOLERANCE
         steps = np.full_like(self._rewards, MAX_STEPS)
         for _ in range(MAX_STEPS):
@@ -89,16 +91,17 @@ class Games:
         return steps
 
     def steps_after(self, q_values: np.ndarray) -> np.ndarray:
-        """float32 (cells, actions, m): the steps to the end with every action first, and best play then."""
+        """Count the steps of taking each action and playing optimally from there, float32 (cells, actions, m)."""
         return 1 + (self._goes_on * self.optimal_steps(q_values))[self._next_cells]
 
     def random_returns(self) -> np.ndarray:
-        """float32 (cells, m): the expected undiscounted return of uniformly random play, stopped after 200 steps.
+        """Compute the expected undiscounted return of uniformly random play, float32 (cells, m).
 
-        A random move is a random step of -1, 0 or 1 along each axis for itself, so its mean is one of rows and columns.
+        A random move is an independent step of -1, 0 or 1 along each axis, so its expectation is a product of two
+        matrices, one for rows and one for columns.
         """
         size, games = self._size, self._rewards.shape[1]
-        step = np.zeros((size, size), np.float32)  # [i, j]: the chance that a step from i ends in j
+        step = np.zeros((size, size), np.float32)  # [i, j]: the probability of a step from i to j
         for offset in (-1, 0, 1):
             step[np.arange(size), np.clip(np.arange(size) + offset, 0, size - 1)] += 1 / 3
         values = np.zeros_like(self._rewards)
@@ -108,49 +111,66 @@ class Games:
         return values
 
 
-def _check_static(rules: BlobRules) -> None:
+def check_static(rules: BlobRules) -> None:
+    """Check that food and enemy stand still.
+
+    Raises:
+        ValueError: one of them moves.
+    """
     if rules.food_moves or rules.enemy_moves:
         raise ValueError("only a Blob whose food and enemy stand still can be solved")
 
 
-def start_means(rules: BlobRules, positions: np.ndarray) -> tuple[float, float]:
-    """The mean undiscounted returns of random and of optimal play from these starts, int64 (n, 3, 2).
-
-    Raises:
-        ValueError: food or enemy moves.
-    """
-    truth = [_truth(rules, cells)[:2] for _, cells in _chunks(rules, positions)]
-    random, optimum = (np.concatenate(each) for each in zip(*truth, strict=True))
-    return float(random.mean(dtype=np.float64)), float(optimum.mean(dtype=np.float64))
-
-
 def cells_of(rules: BlobRules, positions: np.ndarray) -> np.ndarray:
-    """int64 (n, 3): the cells x * size + y of player, food and enemy."""
+    """Number the cells x * size + y of player, food and enemy: from positions (n, 3, 2) to int64 (n, 3)."""
     return positions @ np.array([rules.size, 1])
 
 
-def _chunks(rules: BlobRules, positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Starts by their games, as many games at a time as tables may be large: their numbers (k,) and cells (k, 3)."""
-    cells = cells_of(rules, positions)
-    games, of_start = np.unique(cells[:, FOOD] * rules.size**2 + cells[:, ENEMY], return_inverse=True)
-    order = np.argsort(of_start, kind="stable")
-    at_a_time = max(1, TABLE_CELLS // rules.size**2)
-    for first in range(0, len(games), at_a_time):
-        low, high = np.searchsorted(of_start[order], (first, first + at_a_time))
-        yield order[low:high], cells[order[low:high]]
-
-
-def _games(
+def games_of_starts(
     rules: BlobRules, cells: np.ndarray, reward_clip: float = 0.0
 ) -> tuple[Games, tuple[np.ndarray, np.ndarray]]:
-    """The games that these starts, cells (k, 3), belong to, and where the starts stand in the games' tables."""
+    """Set up the games of these starts, cells int64 (k, 3). Returns them with the index of every start in a table."""
     pairs, game = np.unique(cells[:, FOOD:], axis=0, return_inverse=True)
     foods, enemies = pairs.T
     return Games(rules, foods, enemies, reward_clip), (cells[:, PLAYER], game.ravel())
 
 
-def _truth(rules: BlobRules, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """From each of the starts, cells (k, 3): the return of random and of best play, and the latter's fewest steps."""
-    games, state = _games(rules, cells)
+def split_by_game(rules: BlobRules, positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Split starts into parts, each with as many whole games as `TABLE_CELLS` allows.
+
+    Args:
+        rules: the size of the board.
+        positions: int64 (n, 3, 2), the starts.
+
+    Yields:
+        The indices of k starts, int64 (k,), and their cells, int64 (k, 3).
+    """
+    cells = cells_of(rules, positions)
+    games, game_of_start = np.unique(cells[:, FOOD] * rules.size**2 + cells[:, ENEMY], return_inverse=True)
+    order = np.argsort(game_of_start, kind="stable")
+    at_a_time = max(1, TABLE_CELLS // rules.size**2)
+    for first in range(0, len(games), at_a_time):
+        low, high = np.searchsorted(game_of_start[order], (first, first + at_a_time))
+        yield order[low:high], cells[order[low:high]]
+
+
+def solve_starts(rules: BlobRules, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Solve starts, cells int64 (k, 3).
+
+    Returns:
+        float32 (k,) each: the returns of random and of optimal play, and the fewest steps of optimal play.
+    """
+    games, index = games_of_starts(rules, cells)
     q_values = games.optimal_q_values(1.0)
-    return games.random_returns()[state], q_values.max(axis=1)[state], games.optimal_steps(q_values)[state]
+    return games.random_returns()[index], q_values.max(axis=1)[index], games.optimal_steps(q_values)[index]
+
+
+def start_means(rules: BlobRules, positions: np.ndarray) -> tuple[float, float]:
+    """Compute the mean undiscounted returns of random and of optimal play from these starts, int64 (n, 3, 2).
+
+    Raises:
+        ValueError: food or enemy moves.
+    """
+    parts = [solve_starts(rules, cells)[:2] for _, cells in split_by_game(rules, positions)]
+    random, optimum = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return float(random.mean(dtype=np.float64)), float(optimum.mean(dtype=np.float64))

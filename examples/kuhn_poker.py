@@ -1,5 +1,4 @@
-"""Kuhn poker, the smallest poker there is, as an environment of your own: python train.py --env
-examples.kuhn_poker:KuhnPoker"""
+"""An example of your own environment, Kuhn poker: python train.py --env examples.kuhn_poker:KuhnPoker"""
 
 from __future__ import annotations
 
@@ -9,42 +8,52 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Dict, Discrete
 
-FOLD, CHECK, BET = range(3)  # to bet after a bet is to call it
+FOLD, CHECK, BET = range(3)  # betting after a bet is calling it
 JACK, QUEEN, KING = range(3)
-OPENING, CHECKED_TO, BET_TO, CHECKED_AND_BET_TO = range(4)  # what the player has to answer
+OPENING, CHECKED_TO, BET_TO, CHECKED_AND_BET_TO = range(4)  # the values of `to_answer`
 CARDS = ("jack", "queen", "king")
-SITUATIONS = ("nothing yet", "a check", "a bet", "a bet after the own check")
+SITUATIONS = ("nothing yet", "a check", "a bet", "a bet after your own check")
 LEGAL = {
     OPENING: (CHECK, BET),
     CHECKED_TO: (CHECK, BET),
     BET_TO: (FOLD, BET),
     CHECKED_AND_BET_TO: (FOLD, BET),
 }
-# The opponent's chances to bet where nobody has, and to call a bet, by its card. It bluffs with every second jack.
+# The opponent's probabilities, by its card, of betting first and of calling a bet. It bluffs with every second jack.
 OPPONENT_BETS = {JACK: 0.5, QUEEN: 0.0, KING: 1.0}
 OPPONENT_CALLS = {JACK: 0.0, QUEEN: 0.75, KING: 1.0}
 
 
 class KuhnPoker(gym.Env):
-    """One hand of Kuhn poker (Kuhn 1950) against an opponent with habits.
+    """One hand of Kuhn poker, the smallest poker game (Kuhn 1950), against an opponent with a fixed strategy.
 
     ## Description
-    Both put one chip into the pot and get a card of jack, queen and king. The first to act, player or opponent by
-    chance, checks or bets a chip; whoever is bet to folds or calls. The higher card takes the pot. The best answer to
-    this opponent's habits wins 1/12 chip a hand: bet the king, never the jack, and call its bets with the queen.
+    Player and opponent each put one chip into the pot and get one of three cards: jack, queen, king. A coin toss
+    decides who acts first. The first checks or bets a chip, and so does the second after a check. After a bet the other
+    folds or calls. The higher card takes the pot. The best response to this opponent wins 1/12 chip a hand: bet the
+    king, never the jack, and call with the queen.
 
     ## Action Space
-    `Discrete(3)`: fold, check, bet. `info["action_mask"]`, int8 (3,), says which are legal.
+    `Discrete(3)`: fold, check, bet. `info["action_mask"]`, int8 (3,), marks the legal ones.
 
     ## Observation Space
-    `Dict`: `card`, 0 to 2 for jack, queen and king, and `to_answer`: nothing yet, a check, a bet, or a bet after the
-    player's own check.
+    `Dict(card=Discrete(3), to_answer=Discrete(4))`: the player's card, 0 to 2 for jack, queen and king, and what it has
+    to answer: nothing yet, a check, a bet, or a bet after its own check.
 
     ## Rewards
-    The chips won or lost, at the hand's end: -2 to 2.
+    The chips won or lost, at the end of the hand: -2 to 2.
+
+    ## Starting State
+    Two cards from a shuffled deck. If the opponent acts first, it has done so.
 
     ## Episode End
     Terminated when the hand is over.
+
+    ## Arguments
+    - `render_mode=None`: "ansi" (text) or None.
+
+    ## Version History
+    - v0: first version.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}
@@ -57,38 +66,42 @@ class KuhnPoker(gym.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.int64], dict[str, Any]]:
-        """Deal, and let the opponent act if it is the first."""
+        """Deal the cards. If the opponent acts first, it does so now."""
         super().reset(seed=seed)
         self._card, self._other = self.np_random.permutation(3)[:2].tolist()
         self._to_answer = OPENING
         if self.np_random.random() < 0.5:
-            self._to_answer = BET_TO if self._chance(OPPONENT_BETS) else CHECKED_TO
+            self._to_answer = BET_TO if self._opponent_does(OPPONENT_BETS) else CHECKED_TO
         return self._observation(), self._info()
 
     def step(self, action: int) -> tuple[dict[str, np.int64], float, bool, bool, dict[str, Any]]:
-        """Fold, check or bet."""
+        """Fold, check or bet.
+
+        Raises:
+            ValueError: the action is not legal now.
+        """
         if action not in LEGAL[self._to_answer]:
-            raise ValueError(f"action {action} is not legal here, {LEGAL[self._to_answer]} are")
+            raise ValueError(f"action {action} is not legal here, only {LEGAL[self._to_answer]}")
         showdown = 1.0 if self._card > self._other else -1.0
-        if self._to_answer == OPENING and action == CHECK and self._chance(OPPONENT_BETS):
+        if self._to_answer == OPENING and action == CHECK and self._opponent_does(OPPONENT_BETS):
             self._to_answer = CHECKED_AND_BET_TO
             return self._observation(), 0.0, False, False, self._info()
         if action == FOLD:
             reward = -1.0
         elif action == CHECK:
             reward = showdown
-        elif self._to_answer in (BET_TO, CHECKED_AND_BET_TO) or self._chance(OPPONENT_CALLS):
+        elif self._to_answer in (BET_TO, CHECKED_AND_BET_TO) or self._opponent_does(OPPONENT_CALLS):
             reward = 2 * showdown
         else:
-            reward = 1.0  # the opponent folds
+            reward = 1.0  # the opponent folded
         return self._observation(), reward, True, False, self._info()
 
     def render(self) -> str:
-        """What the player sees, in words."""
+        """Describe in words what the player sees."""
         return f"{CARDS[self._card]} in hand, to answer: {SITUATIONS[self._to_answer]}"
 
-    def _chance(self, habits: dict[int, float]) -> bool:
-        return bool(self.np_random.random() < habits[self._other])
+    def _opponent_does(self, probabilities: dict[int, float]) -> bool:
+        return bool(self.np_random.random() < probabilities[self._other])
 
     def _observation(self) -> dict[str, np.int64]:
         return {"card": np.int64(self._card), "to_answer": np.int64(self._to_answer)}

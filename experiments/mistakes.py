@@ -1,5 +1,4 @@
-"""What the mistakes cost that copies of the Blob tutorial carry: `python -m experiments.mistakes` makes each and
-measures the harm."""
+"""Measures the cost of mistakes found in copies of the Blob tutorial: python -m experiments.mistakes"""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 
-from blob.judge import judge
+from blob.judge import Judgement, judge
 from blob.solver import MAX_STEPS, Games
 from blob_env import BlobRules, BlobVectorEnv
 from config import Config
@@ -21,10 +20,10 @@ from environments.lanes import final_observations
 
 
 class RandomAxisGames(Games):
-    """Games whose moves carry the tutorial's `if not x: x = random`: an axis that should not move goes -1, 0 or 1."""
+    """Games with the tutorial's `if not x: x = random`: an axis that should not move is moved by -1, 0 or 1."""
 
     def backup(self, values: np.ndarray, discount: float) -> np.ndarray:
-        """The expectation over where a move ends."""
+        """Average the Q-values over the cells where a move may end."""
         q_values = super().backup(values, discount)
         down_right, up_left, up_right, down_left, down, up, right, left, _ = q_values.transpose(1, 0, 2)
         mistaken = [
@@ -38,7 +37,7 @@ class RandomAxisGames(Games):
 
 
 def random_axis(size: int) -> tuple[float, float]:
-    """The best mean return over all starts, of the game and of the game with the mistake."""
+    """Compute the optimal mean return over all starts, without and with the random axis."""
     n_cells = size**2
     food, enemy = np.divmod(np.arange(n_cells**2), n_cells)
     pairs = food != enemy
@@ -51,31 +50,36 @@ def random_axis(size: int) -> tuple[float, float]:
     return means[0], means[1]
 
 
-def time_limit_as_end(steps: int) -> dict[str, Any]:
-    """Q-learning over a table of 5x5 boards whose episodes are cut after 5 steps, with the cut as it is, and taken for
-    an end: the judgement of both over all 13,800 starts."""
+def time_limit_as_end(steps: int) -> dict[str, Judgement]:
+    """Learn a table for 5x5 boards from episodes cut after 5 steps, and judge it over all 13,800 starts.
+
+    Returns:
+        "truncated": the cut is learned from as a truncation; "terminated": as the end of the game.
+    """
+    return {"truncated": _learn_table(steps, False), "terminated": _learn_table(steps, True)}
+
+
+def _learn_table(steps: int, cut_is_end: bool) -> Judgement:
+    """Learn by Q-learning from random play."""
     from q_table import QTableAgent
 
-    rules, lanes = BlobRules(size=5, observation="cells"), 256
+    lanes = 256
     config = Config.from_preset(method="q-learning", seed=1, lanes=lanes, symmetries=False)
-    found = {}
-    for name, mistaken in (("truncated", False), ("terminated", True)):
-        envs = BlobVectorEnv(lanes, 5, size=5, observation="cells")
-        agent = QTableAgent(envs.single_observation_space, envs.single_action_space, config)
-        observations, _ = envs.reset(seed=1)
-        while agent.steps < steps:
-            actions = agent.act(observations, 1.0)
-            next_observations, rewards, terminated, truncated, infos = envs.step(actions)
-            final = final_observations(next_observations, infos)
-            agent.remember(observations, actions, rewards, terminated | (mistaken & truncated), truncated, final)
-            agent.learn()
-            observations = next_observations
-        found[name] = judge(rules, agent.q_values, config.discount)
-    return found
+    envs = BlobVectorEnv(lanes, 5, size=5, observation="cells")
+    agent = QTableAgent(envs.single_observation_space, envs.single_action_space, config)
+    observations, _ = envs.reset(seed=1)
+    while agent.steps < steps:
+        actions = agent.act(observations, 1.0)
+        next_observations, rewards, terminated, truncated, infos = envs.step(actions)
+        final = final_observations(next_observations, infos)
+        agent.remember(observations, actions, rewards, terminated | (cut_is_end & truncated), truncated, final)
+        agent.learn()
+        observations = next_observations
+    return judge(envs.rules, agent.q_values, config.discount)
 
 
 def with_dropout(observation_space: Any, n_actions: int) -> Any:
-    """The tutorial's kind of network, small: dropout after every layer."""
+    """Build a small network of the tutorial's kind, with dropout after every layer."""
     import keras
     from keras import layers
 
@@ -87,14 +91,24 @@ def with_dropout(observation_space: Any, n_actions: int) -> Any:
 
 
 def nine_way_targets(episodes: int) -> dict[str, tuple[float, float]]:
-    """Of the loss on the action taken, and of the tutorial's, which asks the other eight outputs to stay what they were
-    without dropout, on 5x5 boards: percent of the optimum, and by the trained network the share of the tutorial's loss
-    that is only what dropout does to those eight."""
+    """Train on 5x5 boards with the loss on the action taken, and with the tutorial's loss on all nine outputs.
+
+    Returns:
+        For each, percent of the optimum, and `share_of_others` of the trained network.
+    """
+    from agent import DQNAgent
+
+    return {
+        name: _train_with_dropout(agent, episodes)
+        for name, agent in (("the action taken", DQNAgent), ("all nine", _nine_way_agent()))
+    }
+
+
+def _nine_way_agent() -> type:
+    """Derive an agent whose targets for the other eight actions are the network's outputs without dropout."""
     import tensorflow as tf
 
     from agent import DQNAgent
-    from blob.judge import judge_model
-    from train import train
 
     class NineWay(DQNAgent):
         def _update_eagerly(
@@ -120,37 +134,41 @@ def nine_way_targets(episodes: int) -> dict[str, tuple[float, float]]:
             best = tf.reduce_max(q_values, axis=1)
             return tf.stack([loss, tf.reduce_mean(best), tf.reduce_max(best)]), errors
 
-    found = {}
-    for name, agent in (("the action taken", DQNAgent), ("all nine", NineWay)):
-        with tempfile.TemporaryDirectory() as folder, mock.patch("train.DQNAgent", agent):
-            network = f"{Path(__file__)}:{with_dropout.__name__}"
-            config = Config(
-                seed=1, env_args={"size": 5}, episodes=episodes, network=network, loss="mse", learning_rate=1e-3,
-                models_dir=f"{folder}/models", logs_dir=f"{folder}/logs",
-            )  # fmt: skip
-            run = train(config, quiet=True)
-            assert run.best
-            percent = judge_model(run.best, {"network": network}).percent_of_optimum
-            assert isinstance(run.agent, DQNAgent)
-            found[name] = percent, share_of_others(run.agent)
-    return found
+    return NineWay
+
+
+def _train_with_dropout(agent: type, episodes: int) -> tuple[float, float]:
+    """Train an agent of this class. Returns percent of the optimum, and `share_of_others`."""
+    from agent import DQNAgent
+    from blob.judge import judge_model
+    from train import train
+
+    with tempfile.TemporaryDirectory() as folder, mock.patch("train.DQNAgent", agent):
+        network = f"{Path(__file__)}:{with_dropout.__name__}"
+        config = Config(
+            seed=1, env_args={"size": 5}, episodes=episodes, network=network, loss="mse", learning_rate=1e-3,
+            models_dir=f"{folder}/models", logs_dir=f"{folder}/logs",
+        )  # fmt: skip
+        run = train(config, quiet=True)
+        assert run.best and isinstance(run.agent, DQNAgent)
+        return judge_model(run.best, {"network": network}).percent_of_optimum, share_of_others(run.agent)
 
 
 def share_of_others(agent: Any) -> float:
-    """The share of the loss on all outputs, over transitions of the memory, that is not on the action taken."""
+    """Compute the share of the loss on all outputs that falls on actions not taken, over transitions of the memory."""
     batch = agent.memory.sample(2_000, 1, agent.config.discount, np.random.default_rng(1))
-    calm = agent.online(batch.observations).numpy()
-    shaken = agent.online(batch.observations, training=True).numpy()
+    clean = agent.online(batch.observations).numpy()
+    noisy = agent.online(batch.observations, training=True).numpy()
     targets = batch.returns + batch.discounts * agent.target(batch.next_observations).numpy().max(axis=1)
-    rows = np.arange(len(calm))
-    others = np.square(calm - shaken)
+    rows = np.arange(len(clean))
+    others = np.square(clean - noisy)
     others[rows, batch.actions] = 0
-    taken = np.square(targets - shaken[rows, batch.actions])
+    taken = np.square(targets - noisy[rows, batch.actions])
     return float(others.sum() / (others.sum() + taken.sum()))
 
 
 def copies_of_target(every: int, episodes: int) -> list[int]:
-    """After which episodes the tutorial's counter copies to the target network."""
+    """List the episodes after which the tutorial's counter copies to the target network."""
     copies, counter = [], 0
     for episode in range(1, episodes + 1):
         counter += 1
@@ -161,8 +179,12 @@ def copies_of_target(every: int, episodes: int) -> list[int]:
 
 
 def averages(every: int) -> tuple[float, float, float]:
-    """The mean return of `every` random episodes; what the tutorial logs after the first, in a list that begins with a
-    -200 that nobody played; and what copies log then that divide by `every` however many there are."""
+    """Average the returns of `every` random episodes, correctly and with two mistakes.
+
+    Returns:
+        The mean; the tutorial's mean after one episode, of a list that begins with a made-up -200; and the mean after
+        one episode in copies that always divide by `every`.
+    """
     envs = BlobVectorEnv(every)
     envs.reset(seed=1)
     generator, returns, going = np.random.default_rng(1), np.zeros(every), np.ones(every, bool)
@@ -175,34 +197,54 @@ def averages(every: int) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    """The command line."""
+    """Measure all mistakes and print a line for each."""
     end_quietly_on_ctrl_c()
     parser = make_parser(__doc__ or "")
-    parser.add_argument("--size", type=at_least(2), default=10, help="of the board in the first (default: %(default)s)")
-    parser.add_argument("--steps", type=at_least(1), default=3_000_000, help="of the second (default: %(default)s)")
-    parser.add_argument("--episodes", type=at_least(50), default=3_000, help="of the third (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=at_least(2), default=10, help="board size for the random axis (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=at_least(1), default=3_000_000, help="steps for the time limit (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--episodes", type=at_least(50), default=3_000, help="episodes for the nine targets (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     import_tensorflow()
-    right, wrong = random_axis(arguments.size)
-    print(f"a random axis on a zero move: the best mean return is {wrong:.4f}, not {right:.4f}", flush=True)
-    judged = time_limit_as_end(arguments.steps)
-    told = [
-        f"{one.optimal:,} of {one.n_starts:,} starts played optimally, |Q - Q*| {one.q_error_mean:.3f}"
-        for one in judged.values()
-    ]
-    print(f"a time limit taken for an end: {told[1]}; not taken for one: {told[0]}", flush=True)
-    found = nine_way_targets(arguments.episodes)
-    (nine, share), (taken, _) = found["all nine"], found["the action taken"]
-    print(
-        f"targets for all nine actions, under dropout: {share:.0%} of the loss is of actions that nothing was learned "
-        f"of; {nine:.2f}% of the optimum, {taken:.2f}% with a target for the action taken alone",
-        flush=True,
-    )
-    print(f"an off-by-one target counter: every 5 episodes copies after {copies_of_target(5, 20)}, not 5, 10, 15, 20")
+    print_random_axis(arguments.size)
+    print_time_limit(arguments.steps)
+    print_nine_way(arguments.episodes)
+    print(f"target counter off by one: every 5 episodes copies after {copies_of_target(5, 20)}, not 5, 10, 15, 20")
     mean, placeholder, short = averages(50)
     print(
         f"averages over the wrong length: random play returns {mean:.1f} on average; after one episode the log says "
-        f"{placeholder:.1f} with a first entry that nobody played, {short:.1f} divided by 50"
+        f"{placeholder:.1f} with a made-up first entry, {short:.1f} when divided by 50"
+    )
+
+
+def print_random_axis(size: int) -> None:
+    """Print the cost of the random axis."""
+    right, wrong = random_axis(size)
+    print(f"random axis on a zero move: the optimal mean return is {wrong:.4f} instead of {right:.4f}", flush=True)
+
+
+def print_time_limit(steps: int) -> None:
+    """Print the cost of learning from a time limit as if it were an end."""
+    right, wrong = (
+        f"{one.optimal:,} of {one.n_starts:,} starts played optimally, |Q - Q*| {one.q_error_mean:.3f}"
+        for one in time_limit_as_end(steps).values()
+    )
+    print(f"time limit taken for an end: {wrong}; taken for a truncation: {right}", flush=True)
+
+
+def print_nine_way(episodes: int) -> None:
+    """Print the cost of targets for all nine actions."""
+    found = nine_way_targets(episodes)
+    (nine, share), (taken, _) = found["all nine"], found["the action taken"]
+    print(
+        f"targets for all nine actions, with dropout: {share:.0%} of the loss is on actions not taken; {nine:.2f}% of "
+        f"the optimum, {taken:.2f}% with a target for the action taken only",
+        flush=True,
     )
 
 

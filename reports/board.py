@@ -119,7 +119,7 @@ def board_table(rules: BlobRules, q_values: QValues, views: Sequence[Symmetry]) 
         The pairs food * cells + enemy, int64 (pairs,), the smallest of those that look alike; and the Q-values,
         float32 (pairs, cells, 9), by the player's cell, zero where the player cannot be.
     """
-    from blob.judge import ask
+    from blob.judge import q_values_of_boards
 
     n_cells = rules.size**2
     food, enemy = np.divmod(np.arange(n_cells**2), n_cells)
@@ -132,7 +132,7 @@ def board_table(rules: BlobRules, q_values: QValues, views: Sequence[Symmetry]) 
     rows, players = np.nonzero(is_free)
     boards = np.stack([players, food[rows], enemy[rows]], axis=1)
     positions = np.stack(np.divmod(boards, rules.size), axis=2)
-    table[rows, players] = ask(rules, q_values, positions)
+    table[rows, players] = q_values_of_boards(rules, q_values, positions)
     return pairs, table
 
 

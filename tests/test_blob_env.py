@@ -1,8 +1,15 @@
-"""Blob: its rules worked out by hand, and one board against many at once."""
+"""The Blob environments: the rules against values worked out by hand, and the vector version against single boards."""
 
 import itertools
 import math
+import os
+import re
+import shutil
+import subprocess
+import sys
 from collections import Counter
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -31,7 +38,7 @@ MOVED = {
     (5, 9): [(6, 9), (4, 8), (4, 9), (6, 8), (6, 9), (4, 9), (5, 9), (5, 8), (5, 9)],
 }
 
-# 12 steps are few enough for time-outs to be common and enough for wins and losses on the smaller boards.
+# 12 steps are few enough for many truncations, and enough for wins and losses on the smaller boards.
 LIMIT = 12
 VARIANTS: list[dict[str, Any]] = [
     {},
@@ -42,11 +49,11 @@ VARIANTS: list[dict[str, Any]] = [
 
 
 def board(*cells: tuple[int, int]) -> np.ndarray:
-    return np.array([cells])  # one board: the cells of player, food and enemy
+    return np.array([cells])  # positions of one board: player, food and enemy
 
 
 def make_board(*cells: tuple[int, int], **options: Any) -> Any:
-    """A `Blob-v0` with the player, food and enemy on these cells."""
+    """Make a `Blob-v0` with player, food and enemy on these cells."""
     env: Any = gym.make("Blob-v0", **options)
     env.reset(seed=0)
     env.unwrapped._positions = board(*cells)
@@ -61,7 +68,7 @@ def test_gymnasium_finds_no_fault(
     observation: str, enemy_moves: bool, food_moves: bool, render_mode: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.setitem(BlobEnv.metadata, "render_fps", 1000)  # at 8 frames a second this takes half a minute
+    monkeypatch.setitem(BlobEnv.metadata, "render_fps", 1000)  # at 8 frames a second this would take half a minute
     options: dict[str, Any] = {"observation": observation, "enemy_moves": enemy_moves, "food_moves": food_moves}
     env = gym.make("Blob-v0", render_mode=render_mode, **options)
     check_env(env.unwrapped)
@@ -69,7 +76,7 @@ def test_gymnasium_finds_no_fault(
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
-def test_lane_plays_as_a_single_environment_of_its_seed(options: dict[str, Any]) -> None:
+def test_each_board_plays_like_a_single_environment_with_its_seed(options: dict[str, Any]) -> None:
     lanes = 5
     vector = gym.make_vec("Blob-v0", num_envs=lanes, max_episode_steps=LIMIT, **options)
     singles = [gym.make("Blob-v0", max_episode_steps=LIMIT, disable_env_checker=True, **options) for _ in range(lanes)]
@@ -91,7 +98,7 @@ def test_lane_plays_as_a_single_environment_of_its_seed(options: dict[str, Any])
                 np.testing.assert_array_equal(infos["final_obs"][lane], observation, strict=True)
                 observation, _ = single.reset()
             np.testing.assert_array_equal(observations[lane], observation, strict=True)
-    # Every kind of end was met: terminated, out of time, and both at once.
+    # Every kind of end occurred: terminated, truncated, and both at once.
     assert ends[True, False] > 50 and ends[False, True] > 50 and ends[True, True] > 0
 
 
@@ -113,21 +120,21 @@ def test_vector_environment_returns_what_gymnasium_sync_vector_env_returns(lanes
         episodes += int(np.sum(our_step[2] | our_step[3]))
 
 
-def test_starts_follow_from_the_seed_alone() -> None:
+def test_starts_depend_on_the_seed_only() -> None:
     single, vector = gym.make("Blob-v0"), BlobVectorEnv(3)
     for env in (single, vector):
         first, second = env.reset(seed=3)[0], env.reset()[0]
-        assert (first != second).any()  # without a seed the generator goes on
+        assert (first != second).any()  # without a seed the generator continues
         np.testing.assert_array_equal(env.reset(seed=3)[0], first)
         np.testing.assert_array_equal(env.reset()[0], second)
         assert (env.reset(seed=300)[0] != first).any()
-    # A list holds one seed a lane.
+    # A list holds one seed per board.
     np.testing.assert_array_equal(vector.reset(seed=[8, 2, 8])[0], [single.reset(seed=i)[0] for i in (8, 2, 8)])
-    with pytest.raises(ValueError, match="2 seeds for 3 lanes"):
+    with pytest.raises(ValueError, match="needs one per board, got 2 for 3 boards"):
         vector.reset(seed=[1, 2])
 
 
-def test_same_seed_and_actions_play_the_same_game_and_another_seed_does_not() -> None:
+def test_same_seed_and_actions_give_the_same_game_and_another_seed_does_not() -> None:
     env = BlobVectorEnv(4, observation="cells", enemy_moves=True)
 
     def play(seed: int) -> list[np.ndarray]:
@@ -138,10 +145,10 @@ def test_same_seed_and_actions_play_the_same_game_and_another_seed_does_not() ->
     assert np.not_equal(play(5), play(50)).any()
 
 
-def test_returned_arrays_are_not_written_to_again() -> None:
+def test_returned_arrays_are_never_changed() -> None:
     env = BlobVectorEnv(4, max_episode_steps=2)
     env.reset(seed=0)
-    observations, *_, infos = [env.step(np.full(4, STAY)) for _ in range(2)][1]  # all out of time
+    observations, *_, infos = [env.step(np.full(4, STAY)) for _ in range(2)][1]  # all truncated
     kept = [observations, *infos["final_obs"]]
     copies = [array.copy() for array in kept]
     env.step(np.zeros(4, np.int64))
@@ -150,7 +157,7 @@ def test_returned_arrays_are_not_written_to_again() -> None:
 
 @pytest.mark.parametrize("start", MOVED, ids=str)
 def test_moves_are_in_the_documented_order_and_clipped_at_the_walls(start: tuple[int, int]) -> None:
-    # 20 boards an action: a zero component that moved at random, as in the tutorial's game, would show in some.
+    # 20 boards per action: a zero component that moves at random, as in the tutorial, would show on some of them.
     positions = np.repeat(board(start, (3, 3), (3, 7)), 180, axis=0)
     BlobRules().step(positions, np.repeat(np.arange(9), 20), [])
     assert positions[:, 0].reshape(9, 20, 2).tolist() == [[list(cell)] * 20 for cell in MOVED[start]]
@@ -160,15 +167,15 @@ def test_moves_are_in_the_documented_order_and_clipped_at_the_walls(start: tuple
 @pytest.mark.parametrize("rewards", [{}, {"enemy_reward": -7, "food_reward": 2.5, "move_reward": 0.25}], ids=str)
 def test_rewards_and_ends(rewards: dict[str, float]) -> None:
     expected = {"move_reward": -1, "food_reward": 25, "enemy_reward": -300, **rewards}
-    far, near = (0, 0), (5, 6)  # on a cell with both the enemy wins
+    far, near = (0, 0), (5, 6)  # a cell with both counts as the enemy's
     for food, enemy, outcome in [(far, far, "move"), (near, far, "food"), (far, near, "enemy"), (near, near, "enemy")]:
         step = make_board((5, 5), food, enemy, **rewards).step(6)
         assert step[1:] == (expected[f"{outcome}_reward"], outcome != "move", False, {"is_success": outcome == "food"})
 
 
-def test_moving_pieces_make_every_move_equally_often_each_for_itself() -> None:
+def test_pieces_move_uniformly_and_independently() -> None:
     for enemy_moves, food_moves in itertools.product([False, True], repeat=2):
-        # From the centre of a 3 x 3 board the nine moves lead to nine cells. The player waits in a corner.
+        # From the centre of a 3 x 3 board the nine moves lead to nine cells. The player stays in a corner.
         positions = np.repeat(board((0, 0), (1, 1), (1, 1)), 8100, axis=0)
         rules = BlobRules(size=3, enemy_moves=enemy_moves, food_moves=food_moves)
         rewards, won, lost = rules.step(positions, np.full(8100, STAY), [np.random.default_rng(0)] * 8100)
@@ -179,7 +186,7 @@ def test_moving_pieces_make_every_move_equally_often_each_for_itself() -> None:
         outcomes, counts = np.unique(9 * food + enemy, return_counts=True)
         assert len(outcomes) == 9 ** (enemy_moves + food_moves)
         assert (food_moves or (food == 4).all()) and (enemy_moves or (enemy == 4).all())
-        # Chi-square of 1, 9 or 81 equally likely outcomes, against the 99.99th percentile for 0, 8 and 80 degrees.
+        # Chi-square of 1, 9 or 81 equally likely outcomes: below the 99.99th percentile for 0, 8 and 80 degrees.
         expected = 8100 / len(counts)
         assert ((counts - expected) ** 2 / expected).sum() <= {1: 0, 9: 32, 81: 136}[len(counts)]
 
@@ -192,7 +199,7 @@ def test_time_limit_truncates_at_step_200_and_not_before() -> None:
         assert not terminated.any() and truncated.tolist() == [step in (200, 400)] * 2
         if step <= 200:
             assert single.step(STAY)[2:4] == (False, step == 200)
-    for step in range(1, 300):  # a reset in the middle of an episode starts the count anew
+    for step in range(1, 300):  # a reset in the middle of an episode restarts the count
         if step == 100:
             vector.reset()
         assert vector.step(np.full(2, STAY))[3].tolist() == [step == 299] * 2
@@ -213,7 +220,7 @@ def test_reaching_the_food_with_the_last_step_sets_both_flags() -> None:
     assert (rewards[0], terminated[0], truncated[0], infos["final_info"]["is_success"][0]) == (25, True, True, True)
 
 
-def test_every_start_has_one_number_and_is_equally_likely() -> None:
+def test_every_start_has_one_number_and_the_same_probability() -> None:
     assert BlobRules().n_starts == 970_200  # 100*99*98
     for size, n_starts in ((2, 24), (3, 504)):  # 4*3*2 and 9*8*7
         rules = BlobRules(size=size)
@@ -236,7 +243,7 @@ def test_observations_of_one_board() -> None:
     assert make_board(*cells, size=4, observation="cells").step(STAY)[0].tolist() == [1 * 4 + 2, 3 * 4, 3]
 
 
-def test_order_of_drawing() -> None:
+def test_drawing_order() -> None:
     for cells, image in (
         (((0, 0), (0, 0), (1, 1)), [[PLAYER, BLACK], [BLACK, ENEMY]]),  # player over food
         (((0, 1), (1, 0), (0, 1)), [[BLACK, ENEMY], [FOOD, BLACK]]),  # enemy over player
@@ -247,7 +254,7 @@ def test_order_of_drawing() -> None:
 
 
 def test_random_play_takes_88_7_steps_and_returns_minus_200() -> None:
-    lanes = 20_000  # the first episode of each: counting the first to end would favour short ones
+    lanes = 20_000  # the first episode of each board: counting the first to end would favour short ones
     env, generator = BlobVectorEnv(lanes, observation="cells"), np.random.default_rng(0)
     env.reset(seed=0)
     steps, returns, playing = np.zeros(lanes), np.zeros(lanes), np.ones(lanes, bool)
@@ -266,17 +273,17 @@ def test_bad_option_is_named() -> None:
     bad |= {"food_moves": ["yes"], "enemy_reward": [math.nan, True], "food_reward": [math.inf], "move_reward": ["0"]}
     bad |= {"render_mode": ["ascii"]}
     for name, value in [(key, value) for key in bad for value in bad[key]]:
-        for make in (BlobEnv,) if name == "render_mode" else (BlobEnv, BlobVectorEnv):  # lanes are not drawn
+        for make in (BlobEnv,) if name == "render_mode" else (BlobEnv, BlobVectorEnv):  # no render_mode there
             with pytest.raises(ValueError, match=f"^{name} must be .*got {value!r}$"):
                 make(**{name: value})
 
 
-def test_text_of_one_board() -> None:
+def test_text_rendering() -> None:
     assert make_board((0, 1), (2, 0), (2, 2), size=3, render_mode="ansi").render() == ". P .\n. . .\nF . E\n"
 
 
 @pytest.mark.parametrize(("size", "pixels"), [(10, 30), (7, 42)])  # 300 // size
-def test_frame_is_the_image_enlarged_without_blur(size: int, pixels: int) -> None:
+def test_frame_is_the_enlarged_image(size: int, pixels: int) -> None:
     env = make_board((0, 1), (2, 0), (6, 5), size=size, render_mode="rgb_array", observation="cells")
     frame = env.render()
     assert frame.shape == (size * pixels, size * pixels, 3) and frame.dtype == np.uint8
@@ -287,7 +294,7 @@ def test_frame_is_the_image_enlarged_without_blur(size: int, pixels: int) -> Non
     np.testing.assert_array_equal(squares, np.broadcast_to(image[:, None, :, None], squares.shape))
 
 
-def test_window_opens_shows_the_frame_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_window_shows_the_frame_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     env = make_board((0, 1), (2, 0), (2, 2), render_mode="human")
     assert env.render() is None
@@ -295,6 +302,41 @@ def test_window_opens_shows_the_frame_and_closes(monkeypatch: pytest.MonkeyPatch
     assert surface
     window = pygame.surfarray.array3d(surface)
     frame = make_board((0, 1), (2, 0), (2, 2), render_mode="rgb_array").render()
-    np.testing.assert_array_equal(window.transpose(1, 0, 2), frame)  # pygame's first axis runs to the right
+    np.testing.assert_array_equal(window.transpose(1, 0, 2), frame)  # the first axis of a surface runs to the right
     env.close()
     assert not pygame.display.get_init()
+
+
+def test_no_render_mode_renders_nothing() -> None:
+    assert make_board((0, 1), (2, 0), (2, 2)).unwrapped.render() is None
+
+
+def test_docstring_lists_every_argument_with_its_default() -> None:
+    documented = dict(re.findall(r"`(\w+)=([^`]*)`", (BlobEnv.__doc__ or "").partition("## Arguments")[2]))
+    defaults = {field.name: repr(field.default).replace("'", '"') for field in fields(BlobRules)}
+    assert documented == {**defaults, "render_mode": "None"}
+
+
+def test_same_game_with_any_observation() -> None:
+    games = [BlobEnv(size=5, observation=observation).game for observation in ("image", "offsets", "cells")]
+    assert games[0] == games[1] == games[2]
+    others: list[dict[str, Any]] = [{"size": 6}, {"size": 5, "food_moves": True}, {"size": 5, "move_reward": -2}]
+    for options in others:
+        assert BlobEnv(**options).game != games[0]
+
+
+def test_file_works_outside_the_project(tmp_path: Path) -> None:
+    """Copied on its own into an empty folder, the file registers Blob-v0 and imports nothing else of the project."""
+    shutil.copy(Path(__file__).parents[1] / "blob_env.py", tmp_path)
+    script = """
+import gymnasium, blob_env
+env = gymnasium.make("Blob-v0", size=4, render_mode="ansi")
+env.reset(seed=0)
+env.step(0)
+print(blob_env.__file__, env.render().count("P"))
+gymnasium.make_vec("Blob-v0", num_envs=3).reset(seed=0)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-W", "error", "-c", script]
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, f"{tmp_path / 'blob_env.py'} 1\n"), found.stderr

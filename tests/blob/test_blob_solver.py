@@ -1,4 +1,4 @@
-"""The solver against brute force: every sequence of moves, breadth-first search, and naive recursion."""
+"""The solver against brute force (all move sequences, breadth-first search, recursion), and the judge."""
 
 import functools
 import itertools
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from blob.judge import SAMPLE, Judgement, asking, follow, judge, looking_up
+from blob.judge import SAMPLE_SIZE, Judgement, judge, play_policy, play_table
 from blob.solver import Games, cells_of, percent_of_optimum, start_means
 from blob_env import MOVES, BlobRules
 from environments.symmetry import Symmetry, mean_over_symmetries
@@ -19,7 +19,7 @@ def all_starts(rules: BlobRules) -> np.ndarray:
 
 
 def solved(rules: BlobRules, discount: float = 1.0, reward_clip: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Q* (n, 9) and the fewest steps of best play (n,) of all starts, every start as a game of its own."""
+    """Solve every start as a game of its own: Q* (n, 9) and the fewest steps of optimal play (n,)."""
     player, food, enemy = cells_of(rules, all_starts(rules)).T
     games = Games(rules, food, enemy, reward_clip)
     q_values = games.optimal_q_values(discount)
@@ -27,8 +27,9 @@ def solved(rules: BlobRules, discount: float = 1.0, reward_clip: float = 0.0) ->
 
 
 def test_optimum_is_the_best_of_all_move_sequences() -> None:
-    """3x3: all 9^4 sequences of four moves from each of the 504 starts, played by the environment's own rules. From
-    everywhere one of them ends on the food, so nothing longer can be better."""
+    """Play all 9^4 sequences of four moves from each of the 504 starts of a 3x3 board, by the rules of the environment.
+
+    From every start one of them ends on the food, so no longer sequence can be better."""
     rules = BlobRules(size=3)
     values, _ = solved(rules)
     sequences = np.array(list(itertools.product(range(9), repeat=4)))
@@ -44,7 +45,7 @@ def test_optimum_is_the_best_of_all_move_sequences() -> None:
 
 
 def shortest_path(size: int, player: int, food: int, enemy: int) -> int:
-    """Steps to the food without touching the enemy, by breadth-first search."""
+    """Count the steps to the food without touching the enemy, by breadth-first search."""
     distances, queue = {player: 0}, deque([player])
     while food not in distances:
         cell = queue.popleft()
@@ -58,7 +59,7 @@ def shortest_path(size: int, player: int, food: int, enemy: int) -> int:
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_optimum_is_the_shortest_way_round_the_enemy(size: int) -> None:
+def test_optimum_is_the_shortest_path_around_the_enemy(size: int) -> None:
     rules = BlobRules(size=size)
     values, steps = solved(rules)
     expected = [shortest_path(size, *map(int, cells)) for cells in cells_of(rules, all_starts(rules))]
@@ -69,10 +70,10 @@ def test_optimum_is_the_shortest_way_round_the_enemy(size: int) -> None:
 @pytest.mark.parametrize(
     "rewards",
     [
-        {"move_reward": 1.0},  # best never ends: 200 steps of 1, or 199 and the food
-        {"food_reward": -300.0},  # best never ends
+        {"move_reward": 1.0},  # optimal play never ends: 200 steps of 1, or 199 and the food
+        {"food_reward": -300.0},  # optimal play never ends
         {"enemy_reward": -3.0, "food_reward": -1.0, "move_reward": -2.0},
-        {"enemy_reward": 9.0, "food_reward": 5.0, "move_reward": -0.5},  # the enemy is the better end
+        {"enemy_reward": 9.0, "food_reward": 5.0, "move_reward": -0.5},  # reaching the enemy is better than the food
     ],
     ids=str,
 )
@@ -101,14 +102,14 @@ def test_other_rewards_against_naive_recursion(rewards: dict[str, Any]) -> None:
     found = games.optimal_q_values(1.0).max(axis=1)[player, np.arange(len(player))]
     for steps in range(200):
         for cells in zip(player.tolist(), food.tolist(), enemy.tolist(), strict=True):
-            best(*cells, steps)  # from the shallow to the deep, for Python's recursion limit
+            best(*cells, steps)  # fill the cache bottom up, to stay within Python's recursion limit
     expected = [best(*cells, 200) for cells in zip(player.tolist(), food.tolist(), enemy.tolist(), strict=True)]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_discounted_and_clipped_q_values_by_hand() -> None:
     # 3x3, player in the corner (0,0), food in the opposite one, enemy in the middle; discount 0.5, rewards clipped to
-    # 5. The way round takes three steps: (1,0), (2,1), food, or mirrored. V(2,1) = V(1,2) = 5;
+    # 5. The path around takes three steps: (1,0), (2,1), food, or its mirror image. V(2,1) = V(1,2) = 5;
     # V(1,0) = V(0,1) = -1 + 0.5 * 5 = 1.5; V(0,0) = -1 + 0.5 * 1.5 = -0.25.
     rules = BlobRules(size=3)
     games = Games(rules, np.array([8]), np.array([4]), reward_clip=5.0)
@@ -119,60 +120,60 @@ def test_discounted_and_clipped_q_values_by_hand() -> None:
 
 
 def test_random_returns_by_hand() -> None:
-    # 2x2, food in (1,1), enemy in (0,1). A random step leaves a coordinate with chance 2/3 and changes it with 1/3.
+    # 2x2, food in (1,1), enemy in (0,1). A random step keeps a coordinate with probability 2/3, changes it with 1/3.
     # a = V(0,0) = 4/9 (a - 1) + 2/9 (-300) + 2/9 (b - 1) + 1/9 * 25, so 5a = 2b - 581;
     # b = V(1,0) = 4/9 (b - 1) + 2/9 * 25 + 2/9 (a - 1) - 1/9 * 300, so 5b = 2a - 256: b = -2442 / 21, a = -162.714.
     games = Games(BlobRules(size=2), np.array([3]), np.array([1]))
     assert games.random_returns()[:, 0][[0, 2]] == pytest.approx([-162.7143, -116.2857], abs=1e-3)
 
 
-def test_random_returns_are_what_random_play_earns() -> None:
+def test_random_returns_match_random_play() -> None:
     rules = BlobRules(size=5)
     generator = np.random.default_rng(0)
     positions = rules.start_positions(generator.integers(rules.n_starts, size=20_000))
-    outcomes = follow(positions, asking(rules, lambda boards: generator.integers(9, size=len(boards))))
+    outcomes = play_policy(rules, positions, lambda boards: generator.integers(9, size=len(boards)))
     random, optimum = start_means(rules, positions)
     assert outcomes.returns.mean() == pytest.approx(random, abs=5 * outcomes.returns.std() / np.sqrt(20_000))
     assert 22 < optimum < 25
 
 
-def test_follow_stops_after_200_steps() -> None:
+def test_play_stops_after_200_steps() -> None:
     rules = BlobRules(size=3)
-    outcomes = follow(all_starts(rules)[:5], asking(rules, lambda boards: np.full(len(boards), 8)))  # stands still
+    outcomes = play_policy(rules, all_starts(rules)[:5], lambda boards: np.full(len(boards), 8))  # stands still
     assert outcomes.returns.tolist() == [-200.0] * 5
     assert outcomes.steps.tolist() == [200] * 5
     assert not (outcomes.won | outcomes.lost).any()
 
 
-def test_looking_up_is_asking() -> None:
-    """Random tables, played through the rules and through the table of next starts."""
+def test_playing_a_table_is_playing_its_policy() -> None:
+    """Random actions, played through the rules and through the table of next starts."""
     rules = BlobRules(size=4)
     actions = np.random.default_rng(0).integers(9, size=rules.n_starts)
-    lookup = {
-        tuple(cells): action for cells, action in zip(cells_of(rules, all_starts(rules)).tolist(), actions, strict=True)
-    }
-    asked = follow(
+    lookup = by_cells(rules, actions)
+    asked = play_policy(
+        rules,
         all_starts(rules),
-        asking(rules, lambda boards: np.array([lookup[tuple(cells)] for cells in cells_of(rules, boards).tolist()])),
+        lambda boards: np.array([lookup[tuple(cells)] for cells in cells_of(rules, boards).tolist()]),
     )
-    looked_up = follow(np.arange(rules.n_starts), looking_up(rules, all_starts(rules), actions))
+    looked_up = play_table(rules, all_starts(rules), actions)
     for name, array in vars(asked).items():
         np.testing.assert_array_equal(array, getattr(looked_up, name), err_msg=name)
     assert asked.won.any() and asked.lost.any() and not (asked.won | asked.lost).all()
 
 
-def by_cells(rules: BlobRules, table: np.ndarray) -> dict[tuple[int, ...], np.ndarray]:
+def by_cells(rules: BlobRules, table: np.ndarray) -> dict[tuple[int, ...], Any]:
+    """Index a table, one row a start, by the cells of player, food and enemy."""
     return {tuple(cells): row for cells, row in zip(cells_of(rules, all_starts(rules)).tolist(), table, strict=True)}
 
 
 def judged(rules: BlobRules, table: np.ndarray, **settings: Any) -> Judgement:
-    """Judge the Q-values (n_starts, 9) through observations of cells."""
+    """Judge a table of Q-values (n_starts, 9), through observations of cells."""
     lookup = by_cells(rules, table)
     return judge(rules, lambda observations: np.array([lookup[tuple(o)] for o in observations.tolist()]), **settings)
 
 
 @pytest.mark.parametrize("size", [3, 4])
-def test_the_optimum_is_judged_optimal(size: int) -> None:
+def test_optimal_play_is_judged_optimal(size: int) -> None:
     rules = BlobRules(size=size, observation="cells")
     q_values, _ = solved(rules, discount=0.9, reward_clip=25.0)
     verdict = judged(rules, q_values, discount=0.9, reward_clip=25.0)
@@ -186,19 +187,19 @@ def test_the_optimum_is_judged_optimal(size: int) -> None:
     assert f"{verdict.n_starts:,} (100.0000%)" in verdict.table()
 
 
-def test_a_spoilt_policy_is_judged_by_its_faults() -> None:
-    """Of the optimal table, one state is made to walk into the enemy, one to stand still, and one to take a detour of
-    one step; none of them lies on another start's way."""
+def test_a_spoilt_table_is_judged_by_its_errors() -> None:
+    """Spoil the optimal table at three starts: one walks into the enemy, one stands still, one takes a detour of one
+    step. None of them lies on the path from another start."""
     rules = BlobRules(size=4, observation="cells")
     q_values, steps = solved(rules, discount=0.9)
     lookup = {tuple(c): i for i, c in enumerate(cells_of(rules, all_starts(rules)).tolist())}
-    # The player in the corner: nobody on a shortest way to the opposite corner passes through it.
+    # The player is in a corner: no shortest path to the opposite corner passes through it.
     dies, stands, detours = lookup[0, 15, 1], lookup[0, 15, 3], lookup[0, 15, 12]
     spoilt = q_values.copy()
     moves = [tuple(move) for move in MOVES.tolist()]
     spoilt[dies, moves.index((0, 1))] = 100
     spoilt[stands, moves.index((0, 0))] = 50
-    spoilt[detours, moves.index((1, 0))] = 60  # to (1,0), from where the food is as far as it was
+    spoilt[detours, moves.index((1, 0))] = 60  # to (1,0), which is no nearer to the food
     assert steps[detours] == 3
     verdict = judged(rules, spoilt, discount=0.9)
     assert (verdict.lost, verdict.never_ending) == (1, 1)
@@ -218,22 +219,22 @@ def test_large_boards_are_judged_by_a_sample() -> None:
     rules = BlobRules(size=12, observation="offsets")
 
     def greedy(offsets: np.ndarray) -> np.ndarray:
-        """Values 1 the move that goes straight for the food, whatever the enemy."""
+        """Give the move straight towards the food the value 1, and ignore the enemy."""
         wanted = -np.sign(offsets[:, :2])
         return (wanted[:, None] == MOVES).all(axis=2).astype(np.float32)
 
     verdict = judge(rules, greedy, discount=0.9)
-    assert (verdict.exact, verdict.n_starts) == (False, SAMPLE)
-    assert verdict.never_ending == 0 and verdict.won + verdict.lost == SAMPLE
-    assert verdict.optimal > 0.9 * SAMPLE  # most ways lead past the enemy, and straight on is the shortest
+    assert (verdict.exact, verdict.n_starts) == (False, SAMPLE_SIZE)
+    assert verdict.never_ending == 0 and verdict.won + verdict.lost == SAMPLE_SIZE
+    assert verdict.optimal > 0.9 * SAMPLE_SIZE  # the enemy is rarely in the way, and the straight path is the shortest
     again = judge(rules, greedy, discount=0.9)
     assert again == verdict
     assert judge(rules, greedy, discount=0.9, seed=1) != verdict
     assert verdict.table().startswith("sampled, 10,000 starts")
 
 
-def test_the_mean_over_views_is_looked_up_as_it_is_computed() -> None:
-    """Judged through other starts' values, the mean over views of random Q-values is what asking for it gives."""
+def test_the_mean_over_views_is_the_same_looked_up_and_computed() -> None:
+    """Averaging the values of symmetric starts gives the same as averaging the Q-values of symmetric observations."""
     rules = BlobRules(size=3, observation="cells")
     table = np.random.default_rng(0).normal(size=(rules.n_starts, len(MOVES)))
     lookup = by_cells(rules, table)

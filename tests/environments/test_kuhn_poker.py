@@ -1,4 +1,4 @@
-"""The example of an environment of one's own: its rules by enumeration, and that the agent learns the best answer."""
+"""The example environment: its rules against enumeration, and the agent learns the best response."""
 
 import itertools
 from fractions import Fraction
@@ -13,13 +13,13 @@ from storage.loading import load_q_values, make_saved_env
 from storage.model_file import read_saved_agent
 from train import train
 
-Policy = dict[tuple[int, int], int]  # the action by card (0 to 2) and what there is to answer (0 to 3)
+Policy = dict[tuple[int, int], int]  # (card, to_answer) -> action
 BETS = (Fraction(1, 2), Fraction(0), Fraction(1))
 CALLS = (Fraction(0), Fraction(3, 4), Fraction(1))
 
 
-def worth(policy: Policy) -> Fraction:
-    """The mean chips a hand, over all deals and all that the opponent may do."""
+def mean_win(policy: Policy) -> Fraction:
+    """Average the chips won in a hand over all deals and all moves of the opponent."""
     total = Fraction(0)
     for mine, other in itertools.permutations(range(3), 2):
         showdown = 1 if mine > other else -1
@@ -34,26 +34,26 @@ def worth(policy: Policy) -> Fraction:
 
 
 def policies() -> list[Policy]:
-    """All 4,096 of them: two legal actions for every card and spot."""
+    """List all 4,096 policies: two legal actions for every card and situation."""
     spots = list(itertools.product(range(3), range(4)))
     legal = [(CHECK, BET) if spot < 2 else (FOLD, BET) for _, spot in spots]
     return [dict(zip(spots, actions, strict=True)) for actions in itertools.product(*legal)]
 
 
-# By hand. First to act, a jack checks and folds: -1. A queen checks and calls: a jack bluffs, 1/2 * 2 + 1/2 * 1, a king
-# takes 2, in the mean -1/4. A king bets: a jack folds, 1, a queen calls or not, 1/4 + 3/4 * 2, in the mean 11/8.
-# Second, the jack loses 1, the queen 1/4, and the king wins 3/2 from a jack and 7/4 from a queen, in the mean 13/8. So
-# (-1 - 1/4 + 11/8) / 3 = 1/24 and (-1 - 1/4 + 13/8) / 3 = 1/8, whose mean is 1/12.
+# By hand. Acting first, a jack checks and folds: -1. A queen checks and calls: a jack that bluffs half the time pays
+# 1/2 * 2 + 1/2 * 1, a king takes 2, on average -1/4. A king bets: a jack folds, 1, a queen folds or calls,
+# 1/4 + 3/4 * 2, on average 11/8. Acting second, the jack loses 1, the queen 1/4, and the king wins 3/2 from a jack and
+# 7/4 from a queen, on average 13/8. So (-1 - 1/4 + 11/8) / 3 = 1/24 and (-1 - 1/4 + 13/8) / 3 = 1/8, on average 1/12.
 BEST = Fraction(1, 12)
 
 
-def test_the_best_answer_is_worth_what_the_docstring_says() -> None:
-    assert max(map(worth, policies())) == BEST
+def test_the_best_response_wins_as_much_as_the_docstring_says() -> None:
+    assert max(map(mean_win, policies())) == BEST
     assert "1/12 chip a hand" in (KuhnPoker.__doc__ or "")
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_rules_are_those_enumerated(seed: int) -> None:
+def test_random_policies_win_as_much_as_the_enumeration_says(seed: int) -> None:
     generator = np.random.default_rng(seed)
     policy = policies()[int(generator.integers(4096))]
     env = KuhnPoker()
@@ -67,7 +67,7 @@ def test_the_rules_are_those_enumerated(seed: int) -> None:
             observation, reward, ended, _, info = env.step(action)
         returns[hand] = reward
         observation, info = env.reset()
-    assert abs(returns.mean() - float(worth(policy))) < 4 * returns.std() / np.sqrt(len(returns))
+    assert abs(returns.mean() - float(mean_win(policy))) < 4 * returns.std() / np.sqrt(len(returns))
 
 
 def test_an_illegal_action_is_refused() -> None:
@@ -77,7 +77,7 @@ def test_an_illegal_action_is_refused() -> None:
         env.step(int(np.flatnonzero(info["action_mask"] == 0)[0]))
 
 
-def test_the_agent_learns_the_best_answer(tmp_path: Path) -> None:
+def test_the_agent_learns_the_best_response(tmp_path: Path) -> None:
     config = Config.from_preset(
         env="examples.kuhn_poker:KuhnPoker",
         seed=2,
@@ -97,4 +97,4 @@ def test_the_agent_learns_the_best_answer(tmp_path: Path) -> None:
         values = q_values({"card": np.array([card], np.int32), "to_answer": np.array([spot], np.int32)})[0]
         legal = [CHECK, BET] if spot < 2 else [FOLD, BET]
         policy[card, spot] = legal[int(values[legal].argmax())]
-    assert worth(policy) == BEST
+    assert mean_win(policy) == BEST
