@@ -1,87 +1,116 @@
-"""Read a run's curves and pictures from its event files."""
+"""Read the settings, curves and pictures of a run from its log folder, without TensorFlow."""
 
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+from tensorboard.data_compat import migrate_event
+from tensorboard.util.tensor_util import make_ndarray
 
 from config import Config
 from console.errors import InputError
 from console.messages import one_line
 from storage.run_folder import read_record
+from training.tags import EPISODE_LENGTH, EPSILON, REWARD_AVG, REWARD_MAX, REWARD_MIN, STEPS, UPDATES
 
-# Of every tag the values, oldest first, float64 (points,), and of every window its last episode as "episodes".
-Curves = Mapping[str, np.ndarray]
-
-
-# What is told of all windows; the loss, say, not before the first update.
-EVERY_WINDOW = (
-    "reward/avg", "reward/min", "reward/max", "run/epsilon", "run/steps", "run/updates", "run/episode_length",
-)  # fmt: skip
+# The curves with a point for every window. The loss, for one, has none before the first update.
+EVERY_WINDOW = (REWARD_AVG, REWARD_MIN, REWARD_MAX, EPSILON, STEPS, UPDATES, EPISODE_LENGTH)
+EMPTY = np.zeros(0)
 
 
 class RunLog(NamedTuple):
-    """What a run's log folder tells: its settings, its curves, why it stopped itself ("" if it did not), and of every
-    curve's points the last episode of their windows."""
+    """What the log folder of a run holds.
 
+    Attributes:
+        folder: the log folder, an absolute path.
+        config: the run's settings.
+        curves: the values of each tag, oldest first, float64 (points,).
+        episodes: for each tag, the last episode of the window of each point, float64 (points,).
+        stopped: why the run stopped itself, "" if it did not.
+    """
+
+    folder: Path
     config: Config
-    curves: Curves
+    curves: Mapping[str, np.ndarray]
+    episodes: Mapping[str, np.ndarray]
     stopped: str
-    at: Curves
+
+    def curve(self, tag: str) -> np.ndarray:
+        """Return the values of a tag, float64 (points,); none if the run has no such curve."""
+        return self.curves.get(tag, EMPTY)
 
 
-def read_run(run_dir: Path) -> RunLog:
-    """Read a run's log folder. Windows of which some points are missing, as when the disk was full, are left out.
+def read_run(folder: Path) -> RunLog:
+    """Read the log folder of a run. Windows that lack a point, as after the disk was full, are left out.
 
     Raises:
-        InputError: it is no run's.
+        InputError: it is not the log folder of a run.
     """
-    record = read_record(run_dir)
+    record = read_record(folder)
     try:
         config = Config(**record["config"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{run_dir} is not the log folder of a run: it has no run.json that says how") from error
+        raise InputError(f"{folder} is not the log folder of a run: it has no run.json with its settings") from error
     points: dict[str, dict[int, float]] = {}
-    for tag, step, number in read_points(run_dir):
+    for tag, step, number in read_points(folder):
         points.setdefault(tag, {})[step] = number
-    whole = set.intersection(*(set(points.get(tag, ())) for tag in EVERY_WINDOW))
-    points = {tag: {step: of[step] for step in of if step in whole} for tag, of in points.items() if whole & set(of)}
+    complete = set.intersection(*(set(points.get(tag, ())) for tag in EVERY_WINDOW))
+    points = {tag: {step: number for step, number in of.items() if step in complete} for tag, of in points.items()}
+    points = {tag: of for tag, of in points.items() if of}
     curves = {tag: np.array(list(of.values())) for tag, of in points.items()}
-    at = {tag: np.array(list(of), float) for tag, of in points.items()}
-    if "reward/avg" in at:
-        curves["episodes"] = at["reward/avg"]
-    return RunLog(config, curves, one_line(str(record.get("stopped", ""))), at)
+    episodes = {tag: np.array(list(of), float) for tag, of in points.items()}
+    return RunLog(folder.resolve(), config, curves, episodes, one_line(str(record.get("stopped", ""))))
 
 
-def read_points(run_dir: Path) -> Iterator[tuple[str, int, float]]:
-    """Every (tag, step, value) of the scalars in a run's event files, in the order in which they were written. What a
-    stranger's file has instead of a number is left out."""
-    from tensorboard.util.tensor_util import make_ndarray
+def read_points(folder: Path) -> Iterator[tuple[str, int, float]]:
+    """Yield (tag, step, value) of every scalar in a run's event files, in the order in which they were written.
 
-    for step, value in read_values(run_dir):
+    A file from elsewhere may hold something else where a number belongs; that is left out.
+    """
+    for step, value in read_values(folder):
         is_scalar = value.metadata.plugin_data.plugin_name in ("", "scalars") and value.HasField("tensor")
-        if is_scalar and not value.tensor.tensor_shape.dim:  # with any, a small file may say that it is huge
+        if is_scalar and not value.tensor.tensor_shape.dim:  # with dimensions, a small file may claim a huge array
             with contextlib.suppress(ValueError, TypeError, IndexError, KeyError):
                 number = float(make_ndarray(value.tensor))
                 yield value.tag, step, number
 
 
-def read_images(run_dir: Path) -> Iterator[tuple[str, int, bytes]]:
-    """Every (tag, step, encoded image) in a run's event files, in the order in which they were written."""
-    for step, value in read_values(run_dir):
+def read_images(folder: Path) -> Iterator[tuple[str, int, bytes]]:
+    """Yield (tag, step, encoded image) of every image in a run's event files, in the order in which they were
+    written."""
+    for step, value in read_values(folder):
         if value.metadata.plugin_data.plugin_name == "images" and len(value.tensor.string_val) > 2:
             yield value.tag, step, value.tensor.string_val[2]  # after width and height
 
 
-def read_values(run_dir: Path) -> Iterator[tuple[int, Any]]:
-    """Every (step, `Summary.Value`) in a run's event files, in the order in which they were written."""
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
-    for path in filter(Path.is_file, sorted(run_dir.glob("events.out.tfevents.*"))):
-        for event in EventFileLoader(str(path)).Load():
+def read_values(folder: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (step, `Summary.Value`) of every value in a run's event files, in the order in which they were written."""
+    for path in filter(Path.is_file, sorted(folder.glob("events.out.tfevents.*"))):
+        for record in _read_records(path):
+            event = migrate_event(Event.FromString(record))
             for value in event.summary.value:
                 yield event.step, value
+
+
+def _read_records(path: Path) -> Iterator[bytes]:
+    """Yield the records of a TFRecord file up to the first that is damaged or cut short.
+
+    TensorBoard's own loader does the same, but takes the seconds that importing TensorFlow takes.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        while len(header := file.read(12)) == 12:
+            length, checksum = struct.unpack("<QI", header)
+            if masked_crc32c(header[:8]) != checksum or length > size:
+                return
+            record = file.read(length)
+            if file.read(4) != struct.pack("<I", masked_crc32c(record)):
+                return
+            yield record

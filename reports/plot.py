@@ -1,8 +1,7 @@
-"""Draw the learning curves of runs, of several seeds as their mean with a band: `python plot.py logs/RUN...`"""
+"""Plot the learning curves of runs; runs that differ only in their seed share a mean and a band."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -12,32 +11,28 @@ from typing import Any
 import numpy as np
 
 from config import Config
-from console.arguments import check_output, make_parser
-from console.errors import InputError, exit_on_bad_input
-from console.signals import end_quietly
-from console.tensorflow_import import import_tensorflow
-from reports.curves import RunLog, read_run
+from console.errors import InputError
+from reports.curves import RunLog
+from training.tags import GREEDY_AVG, REWARD_AVG, STEPS
 
-POINTS = 200  # along the axis, at which runs are compared
-
-
-LINE = 70  # characters of a line in the legend
-
-
-NOT_COMPARED = {"seed", "models_dir", "logs_dir", "checkpoint_every"}  # runs that differ in these alone are one group
-
-
+POINTS = 200  # at which runs are compared, along the axis
+LEGEND_WIDTH = 70  # characters
+NOT_COMPARED = {"seed", "models_dir", "logs_dir", "checkpoint_every"}  # runs that differ only in these form a group
 AXES = ("episodes", "steps")
+TAGS = (REWARD_AVG, GREEDY_AVG)  # drawn by default
 
 
 def group_names(configs: Sequence[Config]) -> list[str]:
-    """What sets each run apart from the others but its seed: the environment, the preset and the method, and of those
-    alike in these the single settings, e.g. "double=True"; the environment if nothing does."""
+    """Name each run's group by what sets it apart, the seed aside.
+
+    That is the environment, the preset or the method and, among runs alike in these, the settings that differ, as in
+    "double=True". If nothing differs, it is the environment.
+    """
     settings = [{k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_COMPARED} for config in configs]
-    return [name or one["env"] for name, one in zip(_names(settings), settings, strict=True)]
+    return [name or one["env"] for name, one in zip(_differences(settings), settings, strict=True)]
 
 
-def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
+def _differences(settings: Sequence[dict[str, Any]]) -> list[str]:
     differing = [key for key in settings[0] if any(one[key] != settings[0][key] for one in settings)]
     first = next((key for key in ("env", "preset", "method") if key in differing), None)
     if not first:
@@ -45,33 +40,34 @@ def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
     names = [""] * len(settings)
     for value in {one[first] for one in settings}:
         alike = [i for i, one in enumerate(settings) if one[first] == value]
-        for i, rest in zip(alike, _names([settings[i] for i in alike]), strict=True):
+        for i, rest in zip(alike, _differences([settings[i] for i in alike]), strict=True):
             names[i] = f"{value}, {rest}".rstrip(", ")
     return names
 
 
-def places_of(run: RunLog, tag: str, axis: str) -> np.ndarray:
-    """Where on an axis the points of a curve are, float (points,)."""
-    episodes = run.at[tag]
-    if axis == "episodes":
-        return episodes
-    return np.interp(episodes, run.at["run/steps"], run.curves["run/steps"])
+def x_values(log: RunLog, tag: str, axis: str) -> np.ndarray:
+    """Return where the points of a curve lie on an axis, float64 (points,)."""
+    episodes = log.episodes[tag]
+    return episodes if axis == "episodes" else np.interp(episodes, log.episodes[STEPS], log.curves[STEPS])
 
 
-def table(runs: Sequence[tuple[str, RunLog]], tag: str, axis: str) -> dict[str, list[Any]]:
-    """Every run's curve at the same places of the axis, as the columns x, y and group; where a run has no point before
-    or none after, it has none there.
+def resample(groups: Sequence[str], logs: Sequence[RunLog], tag: str, axis: str) -> dict[str, list[Any]]:
+    """Interpolate every run's curve at the same places of the axis, as far as its own points reach.
+
+    Returns:
+        The columns x, y and group, ready to draw.
 
     Raises:
         InputError: no run has such a curve.
     """
-    curves = [(group, places_of(run, tag, axis), run.curves[tag]) for group, run in runs if tag in run.curves]
+    curves = [(x_values(log, tag, axis), log.curves[tag], group) for group, log in zip(groups, logs, strict=True)
+              if tag in log.curves]  # fmt: skip
     if not curves:
-        there = sorted({name for _, run in runs for name in run.curves if "/" in name})
-        raise InputError(f"--tags {tag}: no run has this curve; there are {', '.join(there) or 'none'}")
-    places = np.linspace(min(x[0] for _, x, _ in curves), max(x[-1] for _, x, _ in curves), POINTS)
+        known = sorted({name for log in logs for name in log.curves})
+        raise InputError(f"--tags {tag}: no run has this curve; there are {', '.join(known) or 'none'}")
+    places = np.linspace(min(x[0] for x, _, _ in curves), max(x[-1] for x, _, _ in curves), POINTS)
     columns: dict[str, list[Any]] = {"x": [], "y": [], "group": []}
-    for group, x, y in curves:
+    for x, y, group in curves:
         inside = places[(x[0] <= places) & (places <= x[-1])]
         columns["x"] += inside.tolist()
         columns["y"] += np.interp(inside, x, y).tolist()
@@ -79,21 +75,30 @@ def table(runs: Sequence[tuple[str, RunLog]], tag: str, axis: str) -> dict[str, 
     return columns
 
 
-def draw(tables: Mapping[str, Mapping[str, Sequence[Any]]], axis: str, seeds: Mapping[str, int], out: Path) -> None:
-    """One chart below the other for every tag, as PNG or SVG by the file's ending. A group of several runs is drawn as
-    their mean, in a band that holds it with a confidence of 95% (bootstrapped by seaborn)."""
+def draw(curves: Mapping[str, Mapping[str, Sequence[Any]]], axis: str, runs: Mapping[str, int], out: Path) -> None:
+    """Draw a chart for each tag, one below the other.
+
+    A group of several runs is drawn as its mean in a band of 95% confidence, which seaborn bootstraps.
+
+    Args:
+        curves: by tag, the columns of `resample`.
+        axis: the name of the axis.
+        runs: by group, the number of its runs.
+        out: a PNG or SVG file, by its ending.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     import seaborn as sns
     from matplotlib import pyplot as plt
 
+    labels = {
+        name: textwrap.fill(f"{name} ({count} seeds)" if count > 1 else name, LEGEND_WIDTH)
+        for name, count in runs.items()
+    }
     sns.set_theme(style="whitegrid")
-    figure, charts = plt.subplots(len(tables), 1, figsize=(8, 3.2 * len(tables)), sharex=True, squeeze=False)
-    for chart, (tag, columns) in zip(charts[:, 0], tables.items(), strict=True):
-        labels = {
-            name: textwrap.fill(f"{name} ({count} seeds)" if count > 1 else name, LINE) for name, count in seeds.items()
-        }
+    figure, charts = plt.subplots(len(curves), 1, figsize=(8, 3.2 * len(curves)), sharex=True, squeeze=False)
+    for chart, (tag, columns) in zip(charts[:, 0], curves.items(), strict=True):
         named = {**columns, "group": [labels[name] for name in columns["group"]]}
         sns.lineplot(named, x="x", y="y", hue="group", errorbar=("ci", 95), seed=0, ax=chart)
         chart.set(xlabel=axis, ylabel=tag)
@@ -102,37 +107,12 @@ def draw(tables: Mapping[str, Mapping[str, Sequence[Any]]], axis: str, seeds: Ma
     figure.savefig(out, dpi=150)
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Read and check the command line."""
-    parser = make_parser("Draw the learning curves of runs; those that differ in the seed alone share a band.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="log folders")
-    parser.add_argument(
-        "--tags", nargs="+", default=["reward/avg", "greedy/avg"], help="curves as TensorBoard names them"
-    )
-    parser.add_argument("--x", choices=AXES, default="episodes", help="the axis (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("curves.png"), help="PNG or SVG (default: %(default)s)")
-    arguments = parser.parse_args()
-    with exit_on_bad_input():
-        check_output("--out", arguments.out, (".png", ".svg"))
-        for run in arguments.runs:
-            if not run.is_dir():
-                raise InputError(f"there is no folder {run}")
-        try:
-            import seaborn  # noqa: F401
-        except ImportError as error:
-            raise InputError("plots need seaborn: pip install -r requirements-extra.txt") from error
-    return arguments
+def plot(logs: Sequence[RunLog], tags: Sequence[str], axis: str, out: Path) -> None:
+    """Plot curves of these runs, by default the returns of training and of greedy play.
 
-
-def main() -> None:
-    """The command line."""
-    end_quietly()
-    arguments = parse_arguments()
-    with exit_on_bad_input():
-        import_tensorflow()
-        logs = [read_run(run) for run in arguments.runs]
-        groups = group_names([log.config for log in logs])
-        runs = list(zip(groups, logs, strict=True))
-        tables = {tag: table(runs, tag, arguments.x) for tag in arguments.tags}
-        draw(tables, arguments.x, {group: groups.count(group) for group in groups}, arguments.out)
-    print(f"wrote {arguments.out}")
+    Raises:
+        InputError: no run has one of the curves.
+    """
+    groups = group_names([log.config for log in logs])
+    curves = {tag: resample(groups, logs, tag, axis) for tag in tags}
+    draw(curves, axis, {group: groups.count(group) for group in groups}, out)

@@ -265,7 +265,7 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     assert judged.stdout.strip() in resumed.stdout
     assert_refused(run(*resume, cwd=tmp_path), "is finished: --episodes, above 1,5")
     (log_dir,) = tmp_path.glob("logs/*")
-    told = run(str(ROOT / "doctor.py"), str(log_dir), cwd=tmp_path)
+    told = run(str(ROOT / "report.py"), str(log_dir), cwd=tmp_path)
     assert told.returncode == 0 and (told.stdout.startswith("- ") or told.stdout == "nothing looks wrong\n")
     slow = ["--episodes", "100", "--learning-rate", "1e-9", "--init-from", str(moved)]
     begun = run(str(ROOT / "train.py"), *arguments, *slow, cwd=tmp_path / "logs")

@@ -1,35 +1,46 @@
-"""The names of all curves, and the charts that show them."""
+"""The tags of all curves and pictures of a run, and the charts that show them."""
 
 from __future__ import annotations
 
-from tensorboard.plugins.custom_scalar import layout_pb2
-
-from config import Config
+from typing import Literal, NamedTuple
 
 
 def tag(name: str) -> str:
-    """The tag of a number in a window's logs: what belongs together shares a group, as in "reward/avg"."""
+    """Return the tag of a value in a window's logs: "reward_avg" becomes "reward/avg", "loss" becomes "run/loss"."""
     group, _, rest = name.partition("_")
     return f"{group}/{rest}" if group in ("reward", "greedy", "see") else f"run/{name}"
 
 
-def story(config: Config) -> layout_pb2.Layout:
-    """The charts of the custom scalars page, in the order in which a run is told."""
-    band = layout_pb2.MarginChartContent(
-        series=[layout_pb2.MarginChartContent.Series(value="reward/avg", lower="reward/min", upper="reward/max")]
-    )
-    charts = [layout_pb2.Chart(title="reward of training: average, minimum to maximum", margin=band)]
-    lines = {
-        "reward of greedy play": ["greedy/avg", "greedy/min", "greedy/max"],
-        "percent of the optimum": ["run/percent_of_optimum"],
-        "epsilon": ["run/epsilon"],
-        "loss": ["run/loss"],
-        "Q-values, and what rewards and discount allow": ["run/q_mean", "run/q_max", "run/q_limit"],
-        "steps per second": ["run/steps_per_second"],
-    }
-    if config.env != "Blob-v0":  # only its optimum is known
-        del lines["percent of the optimum"]
-    for title, tags in lines.items():
-        exactly = [f"^{tag}$" for tag in tags]
-        charts.append(layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=exactly)))
-    return layout_pb2.Layout(category=[layout_pb2.Category(title="how it learned", chart=charts)])
+REWARD_AVG, REWARD_MIN, REWARD_MAX = tag("reward_avg"), tag("reward_min"), tag("reward_max")
+GREEDY_AVG, GREEDY_MIN, GREEDY_MAX = tag("greedy_avg"), tag("greedy_min"), tag("greedy_max")
+EPISODE_LENGTH, STEPS, UPDATES = tag("episode_length"), tag("steps"), tag("updates")
+EPSILON, LOSS, STEPS_PER_SECOND = tag("epsilon"), tag("loss"), tag("steps_per_second")
+Q_MEAN, Q_MAX, Q_LIMIT = tag("q_mean"), tag("q_max"), tag("q_limit")
+PERCENT_OF_OPTIMUM = tag("percent_of_optimum")
+SEE_POLICY, SEE_START, SEE_WORST = tag("see_policy"), tag("see_start"), tag("see_worst")
+
+
+class Chart(NamedTuple):
+    """Curves that are drawn together.
+
+    Attributes:
+        title: what it says above the chart.
+        tags: the curves. A band has three: its middle, lower and upper edge.
+        kind: how they are drawn.
+    """
+
+    title: str
+    tags: tuple[str, ...]
+    kind: Literal["band", "lines"] = "lines"
+
+
+# In the order in which one asks how a run went.
+CHARTS = (
+    Chart("reward of training: average, minimum to maximum", (REWARD_AVG, REWARD_MIN, REWARD_MAX), "band"),
+    Chart("reward of greedy play", (GREEDY_AVG, GREEDY_MIN, GREEDY_MAX)),
+    Chart("percent of the optimum", (PERCENT_OF_OPTIMUM,)),
+    Chart("epsilon", (EPSILON,)),
+    Chart("loss", (LOSS,)),
+    Chart("Q-values, and what rewards and discount allow", (Q_MEAN, Q_MAX, Q_LIMIT)),
+    Chart("steps per second", (STEPS_PER_SECOND,)),
+)

@@ -1,11 +1,11 @@
-"""The custom TensorBoard callback: numbers, pictures and histograms of every window, on an axis of episodes."""
+"""The custom TensorBoard callback: numbers, pictures and histograms of every window over episodes."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.image.metadata import create_summary_metadata
@@ -21,14 +22,14 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from config import Config
 from console.messages import one_line, say
 from training.callbacks import RunCallback
-from training.tags import story, tag
+from training.tags import CHARTS, Chart, tag
 
 
 def write_picture(name: str, value: bytes | np.ndarray) -> None:
-    """Write a picture or a histogram to the default writer (see `EpisodeTensorBoard`)."""
+    """Write a picture or a histogram to the default writer; `EpisodeTensorBoard` says which arrays are which."""
     if isinstance(value, bytes):
         width, height = Image.open(io.BytesIO(value)).size
-        image = [str(width).encode(), str(height).encode(), value]  # as tf.summary.image writes it, but for the PNG
+        image = [str(width).encode(), str(height).encode(), value]  # like tf.summary.image, which can only write PNGs
         tf.summary.write(name, tf.constant(image), metadata=create_summary_metadata(name, ""))
     elif value.dtype == np.uint8 and value.ndim == 3:
         tf.summary.image(name, value[None])
@@ -37,7 +38,7 @@ def write_picture(name: str, value: bytes | np.ndarray) -> None:
 
 
 def write_numbers(numbers: Mapping[str, float]) -> None:
-    """Write scalars to the default writer, in one call: one for each would take most of a short window's time."""
+    """Write scalars to the default writer in one call. A call for each would take most of a short window's time."""
     summary = Summary()
     for name, number in numbers.items():
         if math.isfinite(number):  # the loss is nan before the first update
@@ -45,17 +46,32 @@ def write_numbers(numbers: Mapping[str, float]) -> None:
     tf.summary.experimental.write_raw_pb(summary.SerializeToString())
 
 
-class EpisodeTensorBoard(RunCallback):
-    """Write the settings and every window's logs as TensorBoard events.
+def chart_layout(tags: Collection[str]) -> layout_pb2.Layout:
+    """Lay out TensorBoard's custom scalars page: the charts of which a run has these curves."""
+    charts = [_chart(chart) for chart in CHARTS if not set(chart.tags).isdisjoint(tags)]
+    return layout_pb2.Layout(category=[layout_pb2.Category(title="how it learned", chart=charts)])
 
-    A Keras epoch is a window of episodes here. The window's last episode, `logs["episode"]`, is the step of its
-    points, so that the axis counts episodes whatever the window's size. What callbacks before this one added to the
-    logs is written too: numbers as scalars, uint8 arrays (height, width, 3) as images, bytes as animated GIFs, other
-    arrays as histograms.
+
+def _chart(chart: Chart) -> layout_pb2.Chart:
+    if chart.kind == "band":
+        value, lower, upper = chart.tags
+        series = layout_pb2.MarginChartContent.Series(value=value, lower=lower, upper=upper)
+        return layout_pb2.Chart(title=chart.title, margin=layout_pb2.MarginChartContent(series=[series]))
+    patterns = [f"^{name}$" for name in chart.tags]
+    return layout_pb2.Chart(title=chart.title, multiline=layout_pb2.MultilineChartContent(tag=patterns))
+
+
+class EpisodeTensorBoard(RunCallback):
+    """Writes the settings and every window's logs as TensorBoard events.
+
+    A Keras epoch is a window of episodes. The window's last episode, `logs["episode"]`, is the step of its points, so
+    the axis counts episodes whatever the window's size. Values that earlier callbacks add to the logs are written too:
+    numbers as scalars, uint8 arrays (height, width, 3) as images, bytes as animated GIFs, other arrays as histograms.
+    The logs of the first window decide which charts the custom scalars page shows.
 
     Args:
         log_dir: folder of the run's event file.
-        config: settings, written once as text and as hyperparameters.
+        config: the settings, written once as text and as hyperparameters.
         resumed: whether they have been written before.
     """
 
@@ -76,19 +92,26 @@ class EpisodeTensorBoard(RunCallback):
         with self._going_on(), self._writer.as_default(step=0):
             hparams.hparams(settings, trial_id=Path(self._log_dir).name)
             tf.summary.text("settings", table)
-            tf.summary.experimental.write_raw_pb(custom_scalar.pb(story(self._config)).SerializeToString())
             self._writer.flush()
 
+    def _write_layout(self, tags: Collection[str]) -> None:
+        with self._writer.as_default(step=0):
+            tf.summary.experimental.write_raw_pb(custom_scalar.pb(chart_layout(tags)).SerializeToString())
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Write the window's numbers and flush, so that a killed run keeps them."""
+        """Write the window's values and flush, so that a killed run keeps them."""
         values: dict[str, Any] = {tag(name): value for name, value in (logs or {}).items() if name != "episode"}
         pictures = {name: value for name, value in values.items() if isinstance(value, bytes | np.ndarray)}
-        # Not as a Python number: TensorFlow keeps every one that it has ever seen, and a long run would grow.
+        # TensorFlow caches every Python number it meets, which would make a long run grow; an array it does not.
         step = np.asarray((logs or {})["episode"], np.int64)
         with self._going_on():
-            if not list(Path(self._log_dir).glob("events.out.tfevents.*")):  # deleted, which TensorFlow does not notice
+            # TensorFlow does not notice when its file is deleted.
+            is_lost = not list(Path(self._log_dir).glob("events.out.tfevents.*"))
+            if is_lost:
                 self._writer = tf.summary.create_file_writer(self._log_dir)
                 self._write_settings()
+            if is_lost or epoch == 0:
+                self._write_layout(values)
             with self._writer.as_default(step=step):
                 write_numbers({name: value for name, value in values.items() if name not in pictures})
                 for name, value in pictures.items():
@@ -102,7 +125,7 @@ class EpisodeTensorBoard(RunCallback):
 
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:
-        """If the disk is full, say so once, and try a new file next time: the old one may end in the middle of
+        """Go on when the disk is full: warn once, and try a new file next time, as the old one may end in the middle of
         a point."""
         try:
             yield

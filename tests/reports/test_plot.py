@@ -1,8 +1,6 @@
-"""Learning curves from the command line."""
+"""Plots of learning curves."""
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,6 @@ import reports.plot as plot
 from config import Config
 from console.errors import InputError
 from reports.curves import RunLog
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def test_groups_are_named_by_what_sets_them_apart() -> None:
@@ -32,9 +28,10 @@ def test_groups_are_named_by_what_sets_them_apart() -> None:
 
 
 def log(episodes: list[float], rewards: list[float]) -> RunLog:
-    """Ten steps for each episode, told at other episodes than the rewards are."""
+    """A run of ten steps an episode, whose steps are known at other episodes than its rewards."""
     at = {"reward/avg": np.array(episodes, float), "run/steps": np.array([0.0, 8.0, 30.0])}
-    return RunLog(Config(), {"reward/avg": np.array(rewards, float), "run/steps": 10 * at["run/steps"]}, "", at)
+    curves = {"reward/avg": np.array(rewards, float), "run/steps": 10 * at["run/steps"]}
+    return RunLog(Path(), Config(), curves, at, "")
 
 
 def test_curves_at_the_same_places(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,18 +39,18 @@ def test_curves_at_the_same_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plot, "POINTS", 5)
     first = log([0, 10], [0, 10])
     second = log([5, 20], [7, 7])
-    columns = plot.table([("a", first), ("b", second)], "reward/avg", "episodes")
+    columns = plot.resample(["a", "b"], [first, second], "reward/avg", "episodes")
     assert columns["x"] == [0, 5, 10, 5, 10, 15, 20]
     assert columns["y"] == [0, 5, 10, 7, 7, 7, 7]
     assert columns["group"] == ["a"] * 3 + ["b"] * 4
     # Of the steps, ten for each episode, 0, 50, ..., 200.
-    columns = plot.table([("a", first), ("b", second)], "reward/avg", "steps")
+    columns = plot.resample(["a", "b"], [first, second], "reward/avg", "steps")
     assert columns["x"] == [0, 50, 100, 50, 100, 150, 200] and columns["y"] == [0, 5, 10, 7, 7, 7, 7]
 
 
 def test_a_curve_that_is_not_there() -> None:
     with pytest.raises(InputError, match=r"--tags loss: .* there are reward/avg, run/steps"):
-        plot.table([("a", log([1], [1]))], "loss", "episodes")
+        plot.resample(["a"], [log([1], [1])], "loss", "episodes")
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])
@@ -69,18 +66,3 @@ def test_a_picture(tmp_path: Path, ending: str) -> None:
         pixels = np.asarray(image.convert("RGB"))
     assert pixels.shape == (960, 1200, 3)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["nothing"], "there is no folder nothing"),
-        (["tests", "--out", "x.pdf"], "--out x.pdf must be a file and end in .png or .svg"),
-        (["tests"], "tests is not the log folder of a run"),
-    ],
-)
-def test_bad_input(arguments: list[str], words: str, tmp_path: Path) -> None:
-    command = [sys.executable, "plot.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2 and done.stderr.startswith("plot.py: error: ") and words in done.stderr
-    assert len(done.stderr.splitlines()) == 1

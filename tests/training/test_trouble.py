@@ -66,7 +66,7 @@ def test_folders_that_vanish_stop_nothing(small_config: MakeConfig, capfd: pytes
     run = train(config, [Vanish()])
     assert capfd.readouterr().err.count(f"warning: {run.log_dir} was deleted: it is made again") == 1
     log = read_run(run.log_dir)
-    assert log.config == config and log.curves["episodes"].tolist() == [5, 10, 15, 20]
+    assert log.config == config and log.episodes["reward/avg"].tolist() == [5, 10, 15, 20]
     assert run.episode == 20 and run.best and run.best.is_file() and run.last and run.last.is_file()
     # What was lost with the folder is written again: the memory still has it.
     train(dataclasses.replace(config, episodes=40), resume=run.log_dir)
@@ -109,7 +109,7 @@ def test_a_disk_that_is_really_full(small_config: MakeConfig, capsys: pytest.Cap
     for text in ("points are missing from the curves", "no checkpoint could be written", ".model cannot be written"):
         assert text in warned
     assert run.episode == 80 and run.best and run.last and run.best.is_file() and run.last.is_file()
-    episodes = set(read_run(run.log_dir).curves["episodes"].tolist())
+    episodes = set(read_run(run.log_dir).episodes["reward/avg"].tolist())
     assert {5, 80} <= episodes and len(episodes) < 16
     train(dataclasses.replace(config, episodes=90), resume=run.log_dir)
 

@@ -1,7 +1,6 @@
-"""Every diagnosis on a run that was made to have it, and none on one that is sound."""
+"""Each finding, on a run that was made to have it, and none on a sound one."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,16 +13,15 @@ import pytest
 from config import Config
 from console.errors import InputError
 from reports.curves import RunLog, read_run
-from reports.findings import diagnose
+from reports.findings import find_problems
 from train import train
 from training.run import Run
-from training.tensorboard_callback import EpisodeTensorBoard
 
 MakeConfig = Callable[..., Config]
 
 
 def findings_of(run: Run) -> str:
-    return "\n".join(diagnose(read_run(run.log_dir)))
+    return "\n".join(find_problems(read_run(run.log_dir)))
 
 
 def findings(config: Config) -> str:
@@ -60,7 +58,7 @@ def test_a_run_that_stopped_itself(small_config: MakeConfig) -> None:
     (log_dir,) = Path(config.logs_dir).iterdir()
     stopped = read_run(log_dir).stopped
     assert re.search("Q-values average|the loss became", stopped)
-    (text,) = diagnose(read_run(log_dir))
+    (text,) = find_problems(read_run(log_dir))
     assert text == f"it stopped itself: {stopped}"
 
 
@@ -84,7 +82,7 @@ def test_a_run_that_collapsed(small_config: MakeConfig) -> None:
         learning_rate_schedule="linear",
     )  # fmt: skip
     run = train(config, [Spoil(29, 100.0)])
-    (text,) = diagnose(read_run(run.log_dir))
+    (text,) = find_problems(read_run(run.log_dir))
     assert text.startswith("it collapsed: greedy play reached")
 
 
@@ -104,30 +102,11 @@ def test_a_run_that_was_not_finished(small_config: MakeConfig) -> None:
 
 def test_no_reward_yet() -> None:
     curves = {**curves_of([0.0] * 10), "run/q_mean": np.full(10, 0.1), "run/q_limit": np.zeros(10)}
-    assert diagnose(log(Config(episodes=500), curves)) == []
-
-
-def test_windows_with_gaps_are_left_out(tmp_path: Path) -> None:
-    """As after a disk was full; and a folder named like an event file."""
-    whole = {f"reward_{key}": -200.0 for key in ("avg", "min", "max")}
-    whole |= {"epsilon": 1.0, "steps": 9.0, "updates": 1.0, "episode_length": 20.0, "greedy_avg": -200.0}
-    events = EpisodeTensorBoard(tmp_path, Config())
-    for window in range(4):
-        missing = {1: "updates", 2: "reward_max"}.get(window)
-        numbers = {name: value for name, value in whole.items() if name != missing}
-        events.on_epoch_end(window, {"episode": 50.0 * window, **numbers})
-    events.on_train_end()
-    (tmp_path / "events.out.tfevents.9").mkdir()
-    record = {"format": 2, "config": dataclasses.asdict(Config()), "starts": []}
-    (tmp_path / "run.json").write_text(json.dumps(record))
-    found = read_run(tmp_path)
-    assert {tag: len(values) for tag, values in found.curves.items()} == dict.fromkeys(found.curves, 2)
-    assert found.at["greedy/avg"].tolist() == found.curves["episodes"].tolist() == [0, 150]
-    assert diagnose(found)
+    assert find_problems(log(Config(episodes=500), curves)) == []
 
 
 def curves_of(greedy: list[float]) -> dict[str, np.ndarray]:
-    """Of a run of windows of 50 episodes whose random play gave -200, give or take."""
+    """A run of windows of 50 episodes, in which random play earned about -200."""
     n = len(greedy)
     return {
         "run/epsilon": np.linspace(1, 0.1, n),
@@ -138,41 +117,36 @@ def curves_of(greedy: list[float]) -> dict[str, np.ndarray]:
         "reward/min": np.full(n, -300.0),
         "reward/max": np.full(n, -100.0),
         "greedy/avg": np.array(greedy),
-        "episodes": np.arange(1, n + 1) * 50.0,
     }
 
 
 def log(config: Config, curves: dict[str, np.ndarray]) -> RunLog:
-    return RunLog(config, curves, "", {})
+    episodes = {tag: np.arange(1, len(values) + 1) * 50.0 for tag, values in curves.items()}
+    return RunLog(Path(), config, curves, episodes, "")
 
 
 def test_by_hand() -> None:
     # One window is played at epsilon above 0.9: its returns span 200, about four standard deviations of 50, of which 50
     # episodes leave an error of 7.1: 14 is chance.
     config = Config(episodes=500)
-    assert any("stuck" in text for text in diagnose(log(config, curves_of([-200.0] * 9 + [-187.0]))))
-    assert diagnose(log(config, curves_of([-200.0] * 9 + [-185.0]))) == []
+    assert any("stuck" in text for text in find_problems(log(config, curves_of([-200.0] * 9 + [-187.0]))))
+    assert find_problems(log(config, curves_of([-200.0] * 9 + [-185.0]))) == []
     assert any(
-        "collapsed" in text for text in diagnose(log(config, curves_of([-200, -100, 0, 0, 0, 0, 0, 0, 0, -101])))
+        "collapsed" in text for text in find_problems(log(config, curves_of([-200, -100, 0, 0, 0, 0, 0, 0, 0, -101])))
     )
-    assert diagnose(log(config, curves_of([-200, -100, 0, 0, 0, 0, 0, 0, 0, -99]))) == []
-    (text,) = diagnose(log(Config(episodes=501), curves_of([0.0] * 10)))
+    assert find_problems(log(config, curves_of([-200, -100, 0, 0, 0, 0, 0, 0, 0, -99]))) == []
+    (text,) = find_problems(log(Config(episodes=501), curves_of([0.0] * 10)))
     assert text.startswith("it was not finished: 500 of 501 episodes")
-    (text,) = diagnose(log(Config(episodes=999, steps=20_000), curves_of([0.0] * 10)))
+    (text,) = find_problems(log(Config(episodes=999, steps=20_000), curves_of([0.0] * 10)))
     assert text.startswith("it was not finished: 10,000 of 20,000 steps")
-    (text,) = diagnose(log(config, {}))
+    (text,) = find_problems(log(config, {}))
     assert text.startswith("no window of episodes ended")
 
 
 def test_a_table_may_learn_from_random_play() -> None:
     """Q-learning with an epsilon of 1 is no mistake, and a table needs no memory; SARSA would learn random play."""
     curves = {**curves_of([-200.0] * 5 + [20.0] * 5), "run/epsilon": np.ones(10)}
-    assert diagnose(log(Config(method="q-learning", memory_size=32, episodes=500), curves)) == []
-    (text,) = diagnose(log(Config(method="sarsa", episodes=500), curves))
+    assert find_problems(log(Config(method="q-learning", memory_size=32, episodes=500), curves)) == []
+    (text,) = find_problems(log(Config(method="sarsa", episodes=500), curves))
     assert text.startswith("epsilon never fell")
-    assert len(diagnose(log(Config(memory_size=32, learn_start=32, episodes=500), curves))) == 2
-
-
-def test_what_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no run\.json"):
-        read_run(tmp_path)
+    assert len(find_problems(log(Config(memory_size=32, learn_start=32, episodes=500), curves))) == 2
