@@ -17,7 +17,7 @@ from environments.spaces import QValues
 MOST_VECTOR_LANES, MOST_EMULATORS = 10_000, 32
 
 
-class InterruptedPlay(Exception):  # noqa: N818 (nothing went wrong)
+class InterruptedPlay(Exception):
     """Greedy play was stopped before its end."""
 
 
