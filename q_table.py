@@ -34,8 +34,8 @@ LONGEST_TRACE = 1_000  # steps
 class QTableAgent:
     """Learns a table of Q(state, action) from every step once, as it happens.
 
-    Every rule moves Q(S, A) towards R + discount * V(S') by alpha, the learning rate, times the TD error. They differ in
-    V(S'), the value of the next state (0 where the episode terminated):
+    Every rule moves Q(S, A) towards R + discount * V(S') by alpha, the learning rate, times the TD error. The rules
+    differ in V(S'), the value of the next state (0 where the episode terminated):
 
     - `q-learning`: max_a Q(S', a) (Watkins & Dayan 1992, eq. 1; Sutton & Barto 2018, eq. 6.8)
     - `sarsa`: Q(S', A'), A' being the next action taken (Rummery & Niranjan 1994; Sutton & Barto, eq. 6.7)

@@ -23,7 +23,8 @@ from storage.model_file import read_model
 from storage.trust import untrusted_settings
 from training.agents import make_agent
 from training.command import Command
-from training.run import Run, RunResult
+from training.result import RunResult
+from training.run import Run
 from training.summary import summary
 
 
@@ -45,7 +46,7 @@ def train(
         quiet: whether to show no progress.
 
     Returns:
-        The run's result. Ctrl-C or SIGTERM ends it early, with `interrupted` set; a second one ends the program at once.
+        The result. Ctrl-C or SIGTERM ends the run early, with `interrupted` set; a second one ends the program at once.
 
     Raises:
         InputError: the environment does not suit, the run cannot be resumed, or it diverged.

@@ -33,8 +33,8 @@ def example_observation(space: gym.Space) -> Observations:
         return tuple(example_observation(part) for part in space)
     if not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
         raise InputError(
-            f"there is no network for observations of {space}: use Box, Discrete, MultiDiscrete, MultiBinary, or a Dict "
-            "or Tuple of those"
+            f"there is no network for observations of {space}: use Box, Discrete, MultiDiscrete, MultiBinary, or a "
+            "Dict or Tuple of those"
         )
     shape = space.shape or ()
     if 0 in shape:

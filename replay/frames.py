@@ -122,7 +122,7 @@ class Frames:
             self._keep_last_observation(self.steps - 1, lane)
 
     def slots(self, indices: np.ndarray) -> np.ndarray:
-        """Slots of the transitions at these indices from the left, int (k,): the oldest is 0, and lane 0 comes first."""
+        """Slots of the transitions at these indices from the left, int (k,): oldest first, lane 0 before lane 1."""
         steps, lanes = np.divmod(indices, self.lanes)
         return (self.steps - len(self) // self.lanes + steps) % self._rows * self.lanes + lanes
 

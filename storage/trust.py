@@ -12,7 +12,7 @@ import gymnasium as gym
 
 from config import Config
 from console.errors import InputError
-from environments.make import _find_spec
+from environments.make import find_spec
 
 KNOWN_MODULES = ("blob_env", "gymnasium", "ale_py", "vizdoom")  # their environments may be made without asking
 
@@ -67,7 +67,7 @@ def _is_known(env: str) -> bool:
     if ":" in env:
         return False
     try:
-        spec, _ = _find_spec(env)
+        spec, _ = find_spec(env)
     except gym.error.Error:
         return True  # no such environment, which `make_env` reports better
     return str(spec.entry_point).partition(":")[0].partition(".")[0] in KNOWN_MODULES

@@ -23,7 +23,7 @@ def read_command():
     from console.signals import end_quietly_on_ctrl_c
     from console.tensorflow_import import import_tensorflow
     from environments.check import check_env
-    from storage.model_file import read_saved_agent
+    from storage.model_file import read_model
     from storage.run_folder import find_run, settings_to_resume
 
     end_quietly_on_ctrl_c()  # training itself ends more carefully, see StopOnSignal
@@ -35,7 +35,7 @@ def read_command():
         check_writable("--logs-dir", CONFIG.logs_dir)
         check_env(CONFIG)
         if CONFIG.init_from and not RUN_DIR:
-            read_saved_agent(Path(CONFIG.init_from), only_weights=True)
+            read_model(Path(CONFIG.init_from), only_weights=True)
         import_tensorflow()
     return types.SimpleNamespace(config=CONFIG, resume=RUN_DIR, quiet=QUIET)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,47 +25,11 @@ from training.divergence import DivergenceGuard
 from training.epochs import Epochs, default_callbacks
 from training.evaluation import GreedyEvaluation
 from training.greedy_play import InterruptedPlay
-from training.models import ModelKeeper, ModelRecord
+from training.models import ModelKeeper
 from training.progress import Progress
+from training.result import RunResult
 from training.snapshot import Part, Snapshots
 from training.windows import EpisodeWindows, Window
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run came to.
-
-    Attributes:
-        config: its settings, with the seed.
-        log_dir: its folder in the logs; the folder's name is the run's.
-        episodes, steps, updates: how many.
-        seconds: how long it took, before it was resumed included.
-        interrupted: the number of the signal that ended it early; 0 if none did.
-        best, last: its models; None if there is none.
-        checkpoint_seconds: how long each checkpoint took, since it was started or resumed.
-        checkpoint_share: their share of the time since then, 0 to 1.
-        memory_use: what took the agent's memory, and the bytes in use.
-        agent: the trained agent.
-    """
-
-    config: Config
-    log_dir: Path
-    episodes: int
-    steps: int
-    updates: int
-    seconds: float
-    interrupted: int
-    best: ModelRecord | None
-    last: ModelRecord | None
-    checkpoint_seconds: Sequence[float]
-    checkpoint_share: float
-    memory_use: tuple[str, int]
-    agent: Agent = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        """The run's name: environment, preset, seed and time of start."""
-        return self.log_dir.name
 
 
 class Run:
@@ -131,7 +94,7 @@ class Run:
         is_new = self._state is None
         observations, masks = self._begin(callbacks)
         if is_new:
-            self._snapshots.save(observations, masks)
+            self._save(observations, masks)
         done = self._agent.steps if self._config.steps else self._windows.episodes
         self._progress = Progress(self._config, done, self._quiet)
         self._clock.start()
@@ -181,9 +144,13 @@ class Run:
                 self._end_window(window, is_last=window.last_episode == self._config.episodes)
         except InterruptedPlay:
             self._was_cut_off = True
-        else:
-            self._snapshots.save_if_due(step.next_observations, step.next_masks)
         self._observations, self._masks = step.next_observations, step.next_masks
+        if self._snapshots.is_due() and not self._was_cut_off:
+            self._save(self._observations, self._masks)
+
+    def _save(self, observations: Observations, masks: np.ndarray) -> None:
+        self._claim_again_if_deleted()
+        self._snapshots.save(observations, masks)
 
     def _end_window(self, window: Window, is_last: bool) -> None:
         """End a window: aggregate it, evaluate if it is time, and call the callbacks.
@@ -242,7 +209,7 @@ class Run:
         """End the run: a checkpoint to go on from, the last window, short as it may be, and the last model."""
         episodes = self._windows.episodes
         if not self._was_cut_off:
-            self._snapshots.save(self._observations, self._masks)
+            self._save(self._observations, self._masks)
         with contextlib.suppress(InterruptedPlay):
             if window := self._windows.cut_rest():
                 self._end_window(window, is_last=True)

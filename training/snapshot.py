@@ -51,11 +51,10 @@ class Snapshots:
         self._saved_at = time.perf_counter()
         self.seconds: list[float] = []
 
-    def save_if_due(self, observations: Observations, masks: np.ndarray) -> None:
-        """Save every `checkpoint_every` seconds; see `save`."""
+    def is_due(self) -> bool:
+        """Whether `checkpoint_every` seconds have passed since the last one."""
         every = self._config.checkpoint_every
-        if every and time.perf_counter() - self._saved_at >= every:
-            self.save(observations, masks)
+        return every > 0 and time.perf_counter() - self._saved_at >= every
 
     def save(self, observations: Observations, masks: np.ndarray) -> None:
         """Save the run, unless the agent has diverged. If that fails, say so and leave it to the next time.

@@ -9,7 +9,7 @@ import psutil
 from config import Config
 from storage.checkpoint import checkpoint_numbers
 from storage.trust import trust_flags
-from training.run import RunResult
+from training.result import RunResult
 
 CHARTS_PAGE = "http://localhost:6006/#custom_scalars"  # where TensorBoard shows the charts of `training.tags`
 

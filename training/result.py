@@ -1,0 +1,48 @@
+"""What a run came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from config import Config
+from training.agents import Agent
+from training.models import ModelRecord
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
+
+    Attributes:
+        config: its settings, with the seed.
+        log_dir: its folder in the logs; the folder's name is the run's.
+        episodes, steps, updates: how many.
+        seconds: how long it took, before it was resumed included.
+        interrupted: the number of the signal that ended it early; 0 if none did.
+        best, last: its models; None if there is none.
+        checkpoint_seconds: how long each checkpoint took, since it was started or resumed.
+        checkpoint_share: their share of the time since then, 0 to 1.
+        memory_use: what took the agent's memory, and the bytes in use.
+        agent: the trained agent.
+    """
+
+    config: Config
+    log_dir: Path
+    episodes: int
+    steps: int
+    updates: int
+    seconds: float
+    interrupted: int
+    best: ModelRecord | None
+    last: ModelRecord | None
+    checkpoint_seconds: Sequence[float]
+    checkpoint_share: float
+    memory_use: tuple[str, int]
+    agent: Agent = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The run's name: environment, preset, seed and time of start."""
+        return self.log_dir.name
