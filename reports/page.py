@@ -30,7 +30,7 @@ from reports.curves import RunLog, read_images, read_run
 from storage.atomic import atomic_write
 from storage.loading import load_q_values
 from storage.model_file import read_model, suffix
-from viewer.drawing import SCALE
+from viewer.drawing import VIRIDIS
 
 TEMPLATES = Path(__file__).parent
 
@@ -157,7 +157,7 @@ def board_as_html(rules: BlobRules, q_values: QValues, config: Config) -> str:
         "rewards": {"food": rules.food_reward, "enemy": rules.enemy_reward, "move": rules.move_reward},
         "discount": config.discount,
         "clip": config.reward_clip,
-        "scale": SCALE.tolist(),
+        "scale": VIRIDIS.tolist(),
         "food": food,
         "enemy": enemy,
         "views": [{"cells": _turn(view, n_cells).tolist(), "actions": view.actions.tolist()} for view in views],

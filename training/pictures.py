@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from PIL import Image
 
 from config import Config
 from console.errors import InputError
@@ -68,7 +69,7 @@ class Pictures(RunCallback):
 
 def film(env: gym.Env, q_values: QValues, seed: int) -> bytes:
     """A greedy episode as a GIF of a few seconds: of a long one only every so many steps are shown."""
-    frames: list[np.ndarray] = []
+    frames: list[Image.Image] = []
     stride = 1
     episode = Episode(env, q_values)
     episode.reset(seed)
