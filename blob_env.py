@@ -301,6 +301,16 @@ class BlobEnv(gym.Env):
         pygame.display.flip()
         self._clock.tick(self.metadata["render_fps"])
 
+    def action_arrow(self, action: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return the arrow that shows an action: its tail and its tip, (x, y) in pixels of an "rgb_array" frame.
+
+        They are the same point if the player stays where it is. `play.py --show-q` draws the greedy action's arrow.
+        """
+        pixels = max(1, WINDOW_PIXELS // self.rules.size)
+        down, right = MOVES[action] / max(1, np.hypot(*MOVES[action])) * (0.36 * pixels)
+        y, x = (self._positions[0, PLAYER] + 0.5) * pixels
+        return (x - right, y - down), (x + right, y + down)
+
     def close(self) -> None:
         """Close the window if there is one."""
         if self._window is not None:

@@ -23,8 +23,8 @@ from storage.model_file import SavedModel, read_model
 from viewer.episode import Episode
 from viewer.film import Film, check_film
 from viewer.keys import action_keys
-from viewer.player import Player
-from viewer.screen import Recorded, Screen
+from viewer.playback import Playback
+from viewer.screen import FilmedScreen, Screen
 from viewer.terminal import Terminal
 from viewer.window import Window, can_open_window
 
@@ -125,7 +125,7 @@ def make_screen(arguments: argparse.Namespace, where: str, fps: float) -> Screen
     if where == "file":
         return Film(arguments.record, fps, arguments.show_q)
     window = Window(arguments.show_q)
-    return Recorded(window, Film(arguments.record, fps, arguments.show_q)) if arguments.record else window
+    return FilmedScreen(window, Film(arguments.record, fps, arguments.show_q)) if arguments.record else window
 
 
 def main() -> None:
@@ -152,7 +152,11 @@ def main() -> None:
             print("keys: space or p pauses, . steps, - + slower and faster, r restarts, n next seed, q quits")
         for action, name in enumerate(names if arguments.human else ()):
             print(f"{name}: {' '.join(key for key, of in keys.items() if of == action) or 'has no key'}")
-        Player(episodes, screen, fps, keys).play(arguments.seed, arguments.episodes)
+        Playback(episodes, screen, fps, keys).play(arguments.seed, arguments.episodes)
         screen.close()
     for episode in episodes:
         episode.env.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from blob_env import COLOURS, ENEMY, FOOD, MOVES, PLAYER, BlobRules
 from environments.spaces import QValues
-from viewer.drawing import INK, MARK, PAPER, _font, colour_scale, draw_arrow, side_by_side
+from viewer.drawing import FONT, INK, MARK, PAPER, colour_scale, draw_arrow, side_by_side
 
 BOARD_PIXELS = 280
 
@@ -69,11 +69,13 @@ def _board(
         corners = [left, top, left + pixels - 2, top + pixels - 2]
         draw.rectangle(corners, fill=tuple(colour.tolist()), outline=MARK if is_marked else None, width=3)
         ink = INK if colour.sum() > 380 else PAPER
-        draw_arrow(draw, (left + pixels / 2 - 1, top + pixels / 2 - 1), MOVES[action], 0.36 * pixels, ink)
+        down, right = MOVES[action] / max(1, np.hypot(*MOVES[action])) * (0.36 * pixels)
+        x, y = left + pixels / 2 - 1, top + pixels / 2 - 1
+        draw_arrow(draw, (x - right, y - down), (x + right, y + down), ink)
     for piece, letter in ((FOOD, "F"), (ENEMY, "E")):
         top, left = positions[0, piece] * pixels
         draw.rectangle([left, top, left + pixels - 2, top + pixels - 2], fill=tuple(COLOURS[piece].tolist()))
-        draw.text((left + pixels / 2, top + pixels / 2), letter, PAPER if piece == ENEMY else INK, _font(), anchor="mm")
+        draw.text((left + pixels / 2, top + pixels / 2), letter, PAPER if piece == ENEMY else INK, FONT, anchor="mm")
     return image
 
 

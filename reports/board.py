@@ -23,7 +23,7 @@ from environments.make import make_env, same_game
 from environments.spaces import QValues
 from environments.symmetry import Symmetry
 from reports.templates import fill_template
-from viewer.drawing import SCALE
+from viewer.drawing import VIRIDIS
 
 if TYPE_CHECKING:
     from blob.judge import Judgement
@@ -90,7 +90,7 @@ def board_as_html(rules: BlobRules, q_values: QValues, config: Config) -> str:
         "rewards": {"food": rules.food_reward, "enemy": rules.enemy_reward, "move": rules.move_reward},
         "discount": config.discount,
         "clip": config.reward_clip,
-        "scale": SCALE.tolist(),
+        "scale": VIRIDIS.tolist(),
         "food": food,
         "enemy": enemy,
         "views": [{"cells": _seen_cells(view, n_cells).tolist(), "actions": view.actions.tolist()} for view in views],

@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from PIL import Image
 
 from config import Config
 from console.errors import InputError
@@ -79,7 +80,7 @@ def _is_power_of_two(number: int) -> bool:
 
 def film(env: gym.Env, q_values: QValues, seed: int) -> bytes:
     """Film a greedy episode as a GIF of a few seconds; of a long one, every other frame is left out, or more."""
-    frames: list[np.ndarray] = []
+    frames: list[Image.Image] = []
     stride = 1
     episode = Episode(env, q_values)
     episode.reset(seed)

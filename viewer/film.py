@@ -1,4 +1,4 @@
-"""Show episodes in a GIF or MP4 file."""
+"""Write episodes to a GIF or MP4 file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from PIL import Image
 from console.arguments import check_output
 from console.errors import InputError
 from storage.atomic import atomic_write
-from viewer.drawing import picture_of, save_gif
+from viewer.drawing import encode_gif, picture_of
 from viewer.episode import Episode
 
 
 def check_film(path: Path) -> None:
-    """Raise InputError unless a film can be written to such a file."""
+    """Raise InputError unless a film can be written to this path."""
     check_output("--record", path, (".gif", ".mp4"))
     if path.suffix.lower() == ".mp4":
         try:
@@ -29,20 +29,20 @@ def check_film(path: Path) -> None:
 
 
 class Film:
-    """A screen for `play.py`: what it shows becomes a file, written whole or not at all.
+    """A screen that becomes a file, written whole or not at all.
 
     Args:
-        path: of the file, a GIF or MP4 by its ending, there after `close`.
-        fps: frames in a second of it.
-        show_q: whether it shows Q-values.
+        path: of the file, a GIF or an MP4 by its ending. `close` writes it.
+        fps: frames per second.
+        show_q: whether to show Q-values.
     """
 
     def __init__(self, path: Path, fps: float, show_q: bool) -> None:
         self._path, self._fps, self._show_q = path, fps, show_q
         self._folder = tempfile.TemporaryDirectory()
         self._mp4 = Path(self._folder.name) / "film.mp4"
-        self._writer: Any = None  # of MP4, which takes frames one by one
-        self._images: list[Image.Image] = []  # of a GIF, a byte a pixel
+        self._writer: Any = None  # writes an MP4 frame by frame
+        self._images: list[Image.Image] = []  # of a GIF, quantized: one byte per pixel
 
     def show(self, episodes: Sequence[Episode]) -> None:
         """Add a frame."""
@@ -53,17 +53,17 @@ class Film:
         if self._path.suffix.lower() == ".gif":
             self._images.append(Image.fromarray(self._frame).quantize(256))
             return
-        height, width = (side // 2 * 2 for side in self._frame.shape[:2])  # the codec wants even sides
+        height, width = (side // 2 * 2 for side in self._frame.shape[:2])  # the codec needs even sides
         if not self._writer:
             from imageio_ffmpeg import write_frames
 
-            # H.264, which every browser plays.
+            # Its default codec is H.264, which every browser plays.
             self._writer = write_frames(str(self._mp4), (width, height), fps=self._fps, macro_block_size=2)
             self._writer.send(None)
         self._writer.send(np.ascontiguousarray(self._frame[:height, :width]))
 
     def wait(self, seconds: float) -> str:
-        """Let the last frame stay so long; no key is heard."""
+        """Repeat the last frame for this time. Returns "", since a film has no keys."""
         for _ in range(round(seconds * self._fps) - 1):
             self._add()
         return ""
@@ -75,13 +75,12 @@ class Film:
             InputError: it cannot be written.
         """
         try:
-            with atomic_write(self._path) as path:
+            with self._folder, atomic_write(self._path) as path:
                 if self._writer:
                     self._writer.close()
                     shutil.copyfile(self._mp4, path)
                 else:
-                    save_gif(path, self._images, self._fps)
+                    path.write_bytes(encode_gif(self._images, self._fps))
         except OSError as error:
             raise InputError(f"--record {self._path} cannot be written ({error.strerror or error})") from error
-        self._folder.cleanup()
         print(f"wrote {self._path} ({self._path.stat().st_size / 1000:.0f} kB)")

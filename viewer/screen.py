@@ -1,4 +1,4 @@
-"""Where episodes are shown."""
+"""The interface of every screen, and a screen that is filmed as well."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from viewer.film import Film
 
 
 class Screen(Protocol):
-    """Where episodes are shown."""
+    """Shows episodes: a window, a terminal or a film."""
 
     def show(self, episodes: Sequence[Episode]) -> None:
-        """Show where they stand."""
+        """Show the current state of the episodes."""
 
     def wait(self, seconds: float) -> str:
-        """The name of the key that was pressed within so many seconds, "" if none was."""
+        """Wait for a key. Returns its name, or "" if none was pressed in time."""
 
     def close(self) -> None:
-        """Show no more."""
+        """Stop showing."""
 
 
-class Recorded:
-    """A screen for `play.py` that is filmed.
+class FilmedScreen:
+    """A screen whose pictures are filmed as well.
 
     Args:
-        screen: with the keys.
-        film: that sees all that it shows.
+        screen: shows the episodes and reads the keys.
+        film: records them.
     """
 
     def __init__(self, screen: Screen, film: Film) -> None:
         self._screen, self._film = screen, film
 
     def show(self, episodes: Sequence[Episode]) -> None:
-        """Show where the episodes stand, and film it."""
+        """Show and film the current state of the episodes."""
         self._screen.show(episodes)
         self._film.show(episodes)
 
     def wait(self, seconds: float) -> str:
-        """What the screen's keys say."""
+        """Wait for a key on the screen. Returns its name, or "" if none was pressed in time."""
         return self._screen.wait(seconds)
 
     def close(self) -> None:
-        """Close the screen and write the file."""
+        """Close the screen and write the film."""
         self._screen.close()
         self._film.close()

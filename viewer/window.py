@@ -1,4 +1,4 @@
-"""Show episodes in a window with a keyboard."""
+"""Show episodes in a window, and read its keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-# Set before pygame is imported. SDL must not draw by OpenGL: Mesa's LLVM crashes beside TensorFlow's.
+# Set before pygame is imported. SDL must not draw with OpenGL: Mesa's LLVM crashes beside TensorFlow's.
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
 import pygame
@@ -15,43 +15,40 @@ import pygame
 from viewer.drawing import picture_of
 from viewer.episode import Episode
 
-# Of the window.
-LEAST_PIXELS = 500  # along the longer side
-
-
-REPEAT = 400, 100  # milliseconds until a key held down repeats, and between its repeats
+MIN_PIXELS = 500  # along the longer side: small pictures are enlarged
+KEY_REPEAT = 400, 100  # milliseconds until a key held down repeats, and between its repeats
 
 
 def can_open_window() -> bool:
-    """Whether there is a display, or a stand-in that was asked for in SDL_VIDEODRIVER."""
+    """Return whether there is a display, or a stand-in that the user asked for in SDL_VIDEODRIVER."""
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"} & os.environ.keys():
-        return False  # SDL would complain while it looks for one
+        return False  # searching for a display, SDL would print complaints
     try:
         pygame.display.init()
-        stand_in = pygame.display.get_driver() in ("offscreen", "dummy") and not os.environ.get("SDL_VIDEODRIVER")
+        is_stand_in = pygame.display.get_driver() in ("offscreen", "dummy") and not os.environ.get("SDL_VIDEODRIVER")
         pygame.display.quit()
     except pygame.error:
         return False
-    return not stand_in
+    return not is_stand_in
 
 
 class Window:
-    """A screen for `play.py`: a window, and the keys that are pressed in it.
+    """A screen in a window of its own, which reads the keys pressed there.
 
     Args:
-        show_q: whether it shows Q-values.
+        show_q: whether to show Q-values.
     """
 
     def __init__(self, show_q: bool) -> None:
         self._show_q = show_q
         pygame.display.init()
-        self._surface: pygame.Surface | None = None  # opened at its size, or it would hang over the screen's edge
-        pygame.key.set_repeat(*REPEAT)
+        self._surface: pygame.Surface | None = None  # opened at its final size, to be placed well on the display
+        pygame.key.set_repeat(*KEY_REPEAT)
 
     def show(self, episodes: Sequence[Episode]) -> None:
-        """Draw where the episodes stand."""
+        """Draw the current state of the episodes."""
         frame = picture_of(episodes, self._show_q)
-        times = max(1, LEAST_PIXELS // max(frame.shape))  # Atari's screens are small
+        times = max(1, MIN_PIXELS // max(frame.shape))
         frame = frame.repeat(times, axis=0).repeat(times, axis=1)
         size = frame.shape[1], frame.shape[0]
         if self._surface is None or self._surface.get_size() != size:
@@ -62,10 +59,9 @@ class Window:
         pygame.display.set_caption(f"{episodes[0].name}: {episodes[0]}")
 
     def wait(self, seconds: float) -> str:
-        """The key pressed within so many seconds, by its name; "" if there was none, "escape" if the window was
-        closed."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        """Wait for a key. Returns its name, "" if none was pressed in time, or "escape" if the window was closed."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
             event = pygame.event.wait(max(1, round(min(left, 1) * 1000)))
             if event.type == pygame.QUIT:
                 return "escape"
@@ -74,5 +70,5 @@ class Window:
         return ""
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
         pygame.display.quit()

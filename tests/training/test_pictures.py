@@ -45,7 +45,7 @@ def test_gifs_and_histograms(small_config: MakeConfig) -> None:
     with Image.open(io.BytesIO(starts[80])) as gif:
         env = make_env(config, "rgb_array")
         env.reset(seed=EVALUATION_SEED)
-        expected = shrunk(np.asarray(env.render())).astype(int)
+        expected = np.asarray(shrunk(np.asarray(env.render())), int)
         assert np.abs(np.asarray(gif.convert("RGB")).astype(int) - expected).max() < 10  # of a palette of 256
     with Image.open(io.BytesIO(images_in(events, "see/worst")[20])) as gif:
         assert len(list(ImageSequence.Iterator(gif))) > 1
@@ -87,7 +87,7 @@ def test_looking_changes_nothing(small_config: MakeConfig, monkeypatch: pytest.M
 def test_a_long_episode_is_a_short_gif(monkeypatch: pytest.MonkeyPatch) -> None:
     # 201 boards, before the first of 200 steps and after each. With the 61st frame, of step 60, the odd ones go: 31. So
     # again at step 120, and every fourth to step 200 makes 20 more.
-    frames: list[np.ndarray] = []
+    frames: list[Image.Image] = []
     monkeypatch.setattr(pictures, "encode_gif", lambda shown, fps: frames.extend(shown))
     env = make_env(Config(env_args={"size": 4}), "rgb_array")
     pictures.film(env, lambda observations: np.eye(9)[8:], seed=1)  # it stands still

@@ -1,4 +1,4 @@
-"""Pictures of policies, Q-values and episodes."""
+"""Drawing: policy maps, arrows, Q-values, colours and GIFs."""
 
 import io
 
@@ -8,13 +8,11 @@ from PIL import Image, ImageDraw, ImageSequence
 
 from blob.policy_map import example_game, policy_map
 from blob.solver import Games
-from blob_env import MOVES, BlobRules
-from viewer.drawing import MARK, SCALE, colour_scale, draw_arrow, encode_gif, shrunk, side_by_side, with_q_values
+from blob_env import MOVES, PLAYER, BlobEnv, BlobRules
+from viewer.drawing import MARK, VIRIDIS, colour_scale, draw_arrow, encode_gif, shrunk, side_by_side, with_q_values
 
 RULES = BlobRules(size=4)
 FOOD, ENEMY = 5, 10
-
-
 GAME = Games(RULES, np.array([FOOD]), np.array([ENEMY]))
 
 
@@ -23,16 +21,16 @@ def best_values(positions: np.ndarray) -> np.ndarray:
 
 
 def count_marked(picture: np.ndarray) -> int:
-    """Cells framed in red, each of which has one corner at a multiple of the cell's 70 pixels; titles are above."""
+    """Count the cells framed in red: a cell has 70 pixels, and its frame covers its first one; titles are above."""
     boards = picture[22:, 8 : 8 + 4 * 70]
     return int((boards[0 : 4 * 70 : 70, ::70] == MARK).all(axis=-1).sum())
 
 
-def asked(values: dict[int, np.ndarray] | None = None) -> np.ndarray:
-    """The map of an agent that plays best, but for the values given at some of the player's cells."""
+def map_of(values: dict[int, np.ndarray] | None = None) -> np.ndarray:
+    """Map an agent that plays optimally, except for the values given at some cells of the player."""
 
     def q_values(observations: np.ndarray) -> np.ndarray:
-        # Of an image: the player is the only cell with red.
+        # The player is the only cell of an image with any red.
         cells = [int(np.flatnonzero(image[:, :, 0].ravel())[0]) for image in observations]
         positions = np.stack(np.divmod(np.array(cells), RULES.size), axis=1)[:, None]
         found = best_values(positions)
@@ -43,31 +41,35 @@ def asked(values: dict[int, np.ndarray] | None = None) -> np.ndarray:
     return policy_map(RULES, q_values, FOOD, ENEMY, GAME.optimal_q_values(1.0)[:, :, 0])
 
 
-def test_nothing_is_marked_where_the_best_is_done() -> None:
-    assert count_marked(asked()) == 0
+def test_optimal_actions_are_not_marked() -> None:
+    assert count_marked(map_of()) == 0
 
 
-def test_what_is_not_best_is_marked() -> None:
-    # In the corner 0 next to the food the best move is (1, 1), action 0: here it stands still. Cell 4 above the food
-    # moves right, to the food, which is best though its value is too low.
+def test_actions_that_are_not_optimal_are_marked() -> None:
+    # In corner 0, next to the food, the optimal move is (1, 1), action 0: the agent stays instead. From cell 4 it moves
+    # right, to the food, which is optimal although its value is too low.
     assert MOVES[8].tolist() == [0, 0] and MOVES[6].tolist() == [0, 1]
     still, right = np.eye(9)[8], np.eye(9)[6]
-    assert count_marked(asked({0: still})) == 1
-    assert count_marked(asked({0: still, 3: still, 4: right})) == 2
+    assert count_marked(map_of({0: still})) == 1
+    assert count_marked(map_of({0: still, 3: still, 4: right})) == 2
 
 
 def test_colours_by_hand() -> None:
     colours = colour_scale(np.array([-2.0, 1.0, 4.0]))
-    np.testing.assert_array_equal(colours, SCALE[[0, 3, 6]])
-    np.testing.assert_array_equal(colour_scale(np.ones(2)), SCALE[[0, 0]])
+    np.testing.assert_array_equal(colours, VIRIDIS[[0, 3, 6]])
+    np.testing.assert_array_equal(colour_scale(np.ones(2)), VIRIDIS[[0, 0]])
 
 
 @pytest.mark.parametrize(("action", "corner"), [(0, (-1, -1)), (1, (0, 0)), (2, (0, -1)), (3, (-1, 0))])
 def test_arrows_point_where_the_move_goes(action: int, corner: tuple[int, int]) -> None:
-    """Diagonal arrows: the quarter of the cell with the head has more ink than the three others."""
-    image = Image.new("L", (60, 60), 0)
-    draw_arrow(ImageDraw.Draw(image), (30, 30), MOVES[action], 22, (255,))
-    pixels = np.asarray(image)
+    """Of a diagonal arrow, the quarter with the head has more ink than the three others."""
+    blob = BlobEnv("rgb_array", size=5)  # cells of 60 pixels
+    blob.reset(seed=1)
+    image = Image.new("L", (300, 300), 0)
+    draw_arrow(ImageDraw.Draw(image), *blob.action_arrow(action), (255,))
+    top, left = 60 * blob.positions[0, PLAYER]
+    pixels = np.asarray(image)[top : top + 60, left : left + 60]
+    assert pixels.sum() == np.asarray(image).sum()
     quarters = {
         (0, 0): pixels[:30, :30],
         (0, -1): pixels[:30, 30:],
@@ -96,8 +98,8 @@ def test_side_by_side() -> None:
 
 
 def test_gif() -> None:
-    frames = [np.full((20, 30, 3), 60 * i, np.uint8) for i in range(4)]
-    with Image.open(io.BytesIO(encode_gif(frames, 5))) as gif:
+    images = [Image.fromarray(np.full((20, 30, 3), 60 * i, np.uint8)) for i in range(4)]
+    with Image.open(io.BytesIO(encode_gif(images, 5))) as gif:
         assert (gif.size, gif.info["duration"], gif.info["loop"]) == ((30, 20), 200, 0)
         assert len(list(ImageSequence.Iterator(gif))) == 4
         gif.seek(3)
@@ -105,11 +107,11 @@ def test_gif() -> None:
 
 
 def test_shrunk() -> None:
-    assert shrunk(np.zeros((400, 600, 3), np.uint8)).shape == (160, 240, 3)
-    assert shrunk(np.zeros((100, 50, 3), np.uint8)).shape == (100, 50, 3)
+    assert np.asarray(shrunk(np.zeros((400, 600, 3), np.uint8))).shape == (160, 240, 3)
+    assert np.asarray(shrunk(np.zeros((100, 50, 3), np.uint8))).shape == (100, 50, 3)
 
 
-def test_food_and_enemy_of_the_picture_are_apart() -> None:
+def test_food_and_enemy_of_the_policy_map_are_apart() -> None:
     for size in range(2, 60):
         food, enemy = example_game(size)
         assert 0 <= food != enemy < size**2

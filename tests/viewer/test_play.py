@@ -20,7 +20,7 @@ from play import check_opponent, parse_arguments
 from storage.model_file import read_model
 from viewer.episode import Episode
 from viewer.keys import action_keys
-from viewer.player import Player
+from viewer.playback import Playback
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -104,7 +104,7 @@ def played(keys: Sequence[str], count: int = 1, actions: dict[str, int] | None =
     episodes = [Episode(env, climb, "climber")]
     if actions:
         episodes.insert(0, Episode(Stairs(), None, "you"))
-    Player(episodes, screen, 2.0, actions).play(7, count)
+    Playback(episodes, screen, 2.0, actions).play(7, count)
     assert next(screen.keys, None) is None, "not all keys were asked for"
     return screen, env
 
