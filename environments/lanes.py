@@ -69,8 +69,9 @@ class Lanes:
         self._envs = envs
         self.count = envs.num_envs
         self.observation_space: gym.Space = envs.single_observation_space
-        self.action_space: Any = envs.single_action_space
-        self.n_actions, self._first_action = int(self.action_space.n), int(self.action_space.start)
+        action_space: Any = envs.single_action_space
+        self.action_space = action_space
+        self.n_actions, self._first_action = int(action_space.n), int(action_space.start)
         self.symmetries: Sequence[Symmetry] = symmetries_of(envs)
 
     def reset(self, seed: int) -> tuple[Observations, np.ndarray]:
