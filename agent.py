@@ -67,7 +67,7 @@ class DQNAgent:
         self._loss = ScalarQ(config)
         self.episodes = self.steps = self.updates = self._updates_due = 0
         self.td_errors = tf.zeros([0])
-        self._masks: npt.ArrayLike = True  # the legal actions in the observations acted on last
+        self._masks: np.ndarray | None = None  # the legal actions in the observations acted on last, if given
         self._build_networks(observation_space)
         self.memory = self._build_memory(example_observation(observation_space))
         self._compile(observation_space)
@@ -178,9 +178,9 @@ class DQNAgent:
         Returns:
             int64 (batch,), counted from 0.
         """
+        self._masks = masks if masks is not None and len(masks) == self.memory.lanes else None
         if masks is None:
             masks = np.ones((len(optree.tree_leaves(observations)[0]), self.n_actions), bool)
-        self._masks = masks if len(masks) == self.memory.lanes else True
         epsilon = self.epsilon if epsilon is None else epsilon
         return epsilon_greedy(self.q_values, observations, masks, epsilon, self._generator)
 

@@ -103,7 +103,7 @@ class ReplayMemory:
         truncated: npt.ArrayLike,
         next_observations: Observations,
         next_masks: npt.ArrayLike = True,
-        masks: npt.ArrayLike = True,
+        masks: npt.ArrayLike | None = None,
     ) -> None:
         """Add one step of every lane.
 
@@ -116,7 +116,8 @@ class ReplayMemory:
             truncated: bool (lanes,).
             next_observations: (lanes, ...), those that the actions led to: an episode's last one, never the reset's.
             next_masks: bool (lanes, n_actions), the legal actions there; True if all are.
-            masks: bool (lanes, n_actions), the legal actions in `observations`; True if all are.
+            masks: bool (lanes, n_actions), the legal actions in `observations`. Without it they are the last step's
+                `next_masks`, and where an episode starts all are legal.
         """
         step = observations, actions, rewards, terminated, truncated, next_observations, next_masks, masks
         self.sampler.append(*self.frames.append(*step))

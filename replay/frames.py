@@ -94,7 +94,7 @@ class Frames:
         truncated: npt.ArrayLike,
         next_observations: Observations,
         next_masks: npt.ArrayLike = True,
-        masks: npt.ArrayLike = True,
+        masks: npt.ArrayLike | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Add a vector step; see `ReplayMemory.append`.
 
@@ -102,6 +102,8 @@ class Frames:
             The slots of the new transitions and of those that fall off the left, int64 (lanes,) each.
         """
         row, fallen = self.steps % self._rows, self.steps - self.maxlen // self.lanes
+        if masks is None:  # those that the step before led to, or all where an episode starts
+            masks = self._masks[row] | self._ended[row - 1][:, None]
         self._write(row, observations, masks)
         self._write((row + 1) % self._rows, next_observations, next_masks)
         self._actions[row] = actions

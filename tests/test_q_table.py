@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from blob.solver import TOLERANCE, Games
 from blob_env import BlobEnv, BlobRules
 from config import METHODS, Config
-from console.errors import InputError
 from environments.known import symmetries_of
 from environments.lanes import Step
 from environments.table_rows import rows_of, table_shape
@@ -276,11 +275,6 @@ def test_goes_on_where_it_was(method: str) -> None:
     np.testing.assert_array_equal(one.table, other.table)
     with pytest.raises(ValueError, match="table"):
         make_agent(method, states=5).set_state(one.get_state(), [])
-
-
-def test_settings_are_refused() -> None:
-    with pytest.raises(InputError, match="--init-from gives a network its weights, --method sarsa has none"):
-        Config(method="sarsa", init_from="x.model")
 
 
 def test_offsets_hide_the_walls() -> None:

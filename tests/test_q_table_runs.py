@@ -142,3 +142,8 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         save_table(path, table, info)
         with pytest.raises(InputError, match="holds no table for this environment"):
             load(path)
+
+
+def test_settings_of_networks_are_refused() -> None:
+    with pytest.raises(InputError, match="--init-from gives a network its weights, --method sarsa has none"):
+        Config(method="sarsa", init_from="x.model")
