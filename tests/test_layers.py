@@ -19,7 +19,9 @@ def copy_as_package(folder: Path) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text(encoding="utf-8")
         text = re.sub(rf"^(\s*)from ({names})\b", r"\1from project.\2", text, flags=re.M)
-        copy.write_text(re.sub(rf"^(\s*)import ({names})\b", r"\1import project.\2", text, flags=re.M), encoding="utf-8")
+        copy.write_text(
+            re.sub(rf"^(\s*)import ({names})\b", r"\1import project.\2", text, flags=re.M), encoding="utf-8"
+        )
     (folder / "project" / "__init__.py").touch()
 
 
