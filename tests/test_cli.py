@@ -118,7 +118,6 @@ def test_help_does_not_import_tensorflow(script: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], ["required", "model"]),
         (["x.model", "--episodes", "0"], ["--episodes", "at least 1"]),
         (["x.model", "--seed", "-1"], ["--seed", "at least 0"]),
         (["x.model", "--seed", "one"], ["--seed", "one"]),
