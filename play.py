@@ -22,7 +22,7 @@ from console.tensorflow_import import import_tensorflow
 from environments.known import action_names
 from environments.make import make_env, same_game
 from storage.loading import load_q_values, make_saved_env
-from storage.model_file import SavedModel, read_model
+from storage.model_file import SHIPPED_MODEL, SavedModel, read_model
 from viewer.episode import Episode
 from viewer.film import Film, check_film
 from viewer.keys import COMMANDS_HELP, action_keys, actions_help
@@ -31,7 +31,6 @@ from viewer.screen import FilmedScreen, Screen
 from viewer.terminal import Terminal
 from viewer.window import Window, can_open_window
 
-DEFAULT_MODEL = Path(__file__).parent / "models" / "blob.model"
 OPTIMAL = "optimal"
 
 
@@ -42,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
         "model",
         type=Path,
         nargs="?",
-        default=DEFAULT_MODEL,
+        default=SHIPPED_MODEL,
         help="a .model file (default: models/blob.model beside this script)",
     )
     add_trust_arguments(parser)

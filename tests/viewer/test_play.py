@@ -19,8 +19,8 @@ from config import Config
 from console.errors import InputError
 from environments.known import action_names
 from environments.make import make_env, same_game
-from play import DEFAULT_MODEL, main, parse_arguments, read_opponent
-from storage.model_file import read_model
+from play import main, parse_arguments, read_opponent
+from storage.model_file import SHIPPED_MODEL, read_model
 from viewer.episode import Episode
 from viewer.keys import action_keys
 from viewer.playback import FOREVER, Playback
@@ -195,8 +195,8 @@ def test_bad_opponents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_default_model(tmp_path: Path) -> None:
     """Without arguments, `play.py` plays the project's own model, from any folder."""
-    assert DEFAULT_MODEL == ROOT / "models" / "blob.model"
-    if not DEFAULT_MODEL.is_file():
+    assert SHIPPED_MODEL == ROOT / "models" / "blob.model"
+    if not SHIPPED_MODEL.is_file():
         pytest.skip("there is no models/blob.model")
     env = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     played = subprocess.run(
