@@ -221,14 +221,12 @@ class DQNAgent:
         return tf.stack([loss, tf.reduce_mean(best), tf.reduce_max(best)]), targets - taken
 
     def _bootstrap(self, next_observations: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-        """float32 (batch,): the target network's value of the next observations, of the legal actions there; without a
-        target network the online one's.
+        """float32 (batch,): the target network's value of the next observations, of the legal actions there.
 
         Plain: max_a Q_target(s, a) (Mnih et al. 2015). Double: Q_target(s, argmax_a Q_online(s, a)) (van Hasselt et al.
         2016, eq. 4), which overestimates less.
         """
-        bootstrapping = self.online if self.config.target_update == "none" else self.target
-        values = bootstrapping(next_observations)
+        values = self.target(next_observations)
         choosing = self.online(next_observations) if self.config.double else values
         actions = tf.argmax(tf.where(masks, choosing, choosing.dtype.min), axis=1)
         return tf.gather(values, actions, batch_dims=1)

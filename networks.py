@@ -33,8 +33,7 @@ def build_q_network(
         observation_space: Box of shape (features,), (height, width) or (height, width, channels), Discrete,
             MultiDiscrete, MultiBinary, or a Dict or Tuple of those, each of which gets a branch of its own.
         n_actions: number of discrete actions.
-        network: "auto", "dense" to look at small images without attention, "per-action" for a network of its own for
-            every action (the name means what "auto" picks for each), "tutorial" for the Blob tutorial's
+        network: "auto", "dense" to look at small images without attention, "tutorial" for the Blob tutorial's
             convolutions (images only), or "FILE.py:FUNCTION" for a user's own.
         dueling: whether the value of the observation and the advantages of the actions are told apart (Wang et al.
             2016).
@@ -49,23 +48,12 @@ def build_q_network(
     """
     if ":" in network:
         return _from_file(network, observation_space, n_actions)
-    if network == "per-action":
-        return _per_action([build_q_network(observation_space, 1, "auto", False, stack) for _ in range(n_actions)])
     inputs, branches = _branches(observation_space, network, stack)
     features = branches[0] if len(branches) == 1 else _joined(branches)
     q_values = layers.Dense(n_actions, name="advantages" if dueling else "q_values")(features)
     if dueling:
         value = layers.Dense(1, name="value")(features)
         q_values = value + q_values - ops.mean(q_values, axis=1, keepdims=True)  # Wang et al. 2016, eq. 9
-    return keras.Model(inputs, q_values, name=NAME)
-
-
-def _per_action(networks: list[keras.Model]) -> keras.Model:
-    """Networks of one output each, side by side: they share no weights."""
-    inputs = networks[0].input
-    for number, network in enumerate(networks):
-        network.name = f"{NAME}_{number}"
-    q_values = layers.Concatenate(name="q_values")([network(inputs) for network in networks])
     return keras.Model(inputs, q_values, name=NAME)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from config import Config
+from config import Config, fields_with
 from console.arguments import check_output, make_parser
 from console.errors import InputError, exit_on_bad_input
 from console.signals import end_quietly
@@ -24,7 +24,7 @@ POINTS = 200  # along the axis, at which runs are compared
 LINE = 70  # characters of a line in the legend
 
 
-NOT_COMPARED = {"seed", "models_dir", "logs_dir", "checkpoint_every"}  # runs that differ in these alone are one group
+NOT_COMPARED = fields_with("compared", False)  # runs that differ in these alone are one group
 
 
 AXES = ("episodes", "steps")

@@ -18,7 +18,7 @@ from typing import Any
 
 import filelock
 
-from config import Config
+from config import Config, fields_with
 from console.arguments import check_writable
 from console.errors import InputError
 from storage.atomic import atomic_write
@@ -27,10 +27,10 @@ from storage.model_file import suffix
 from storage.trust import check_trusted
 from storage.versions import versions, warn_of_versions
 
-MAY_CHANGE = {"episodes", "steps"}  # to extend a run
+MAY_CHANGE = fields_with("may_change")  # to extend a run
 
 
-MAY_REPEAT = {"env", "env_args", "network", "logs_dir", "models_dir"}
+MAY_REPEAT = fields_with("may_repeat")
 
 
 def claim_folder(config: Config) -> Path:

@@ -86,14 +86,16 @@ def test_bootstrap_looks_at_legal_actions_alone(double: bool, legal: list[bool],
     assert agent._bootstrap(next_observations, np.array([legal])).numpy() == pytest.approx([expected])
 
 
-def test_without_a_target_network_the_online_one_is_asked() -> None:
-    # The online network values action 0 at 3 there, the target network would at 7; and no gradient flows through it:
+def test_a_soft_update_at_rate_1_bootstraps_from_the_online_network() -> None:
+    # The online network values action 0 at 3 there, and no gradient flows through that:
     # (Q((1, 2), 0) - (1 + 0.5 * 3))^2 = (1 - 2.5)^2, whose gradient on (w00, w10) is -3 * (1, 2).
-    agent = linear_agent(ONLINE, TARGET, double=False, loss="mse", target_update="none")
+    agent = linear_agent(ONLINE, ONLINE, double=False, loss="mse", target_update="soft", target_rate=1.0)
     next_observations, mask = np.array([[3.0, 1.0]], np.float32), np.array([[True, False]])
     assert agent._bootstrap(next_observations, mask).numpy() == pytest.approx([3.0])
     update(agent, batch([1.0], [0.5], [0])._replace(next_masks=mask))
     np.testing.assert_allclose(agent.online.get_weights()[0], [[4, 2], [6, 1]])
+    # The update has copied the network: it now values action 0 at 3 * 4 + 1 * 6 = 18.
+    assert agent._bootstrap(next_observations, mask).numpy() == pytest.approx([18.0])
 
 
 @pytest.mark.parametrize(
