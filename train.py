@@ -9,33 +9,15 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-if __name__ == "__main__":
-    # Read and check the settings first: a mistake should not wait the seconds that importing TensorFlow takes.
-    from console.arguments import check_writable
-    from console.errors import exit_on_bad_input
-    from console.signals import end_quietly_on_ctrl_c
-    from console.tensorflow_import import import_tensorflow
-    from environments.check import check_env
-    from storage.model_file import read_saved_agent
-    from storage.run_folder import find_run, settings_to_resume
-    from training.command import parse_command_line
+from training.command import Command, read_command
 
-    end_quietly_on_ctrl_c()  # training itself ends more carefully, see StopOnSignal
-    CONFIG, GIVEN, RESUME, QUIET = parse_command_line()
-    with exit_on_bad_input():
-        RUN_DIR = None if RESUME is None else find_run(RESUME, CONFIG.logs_dir)
-        CONFIG = settings_to_resume(RUN_DIR, GIVEN) if RUN_DIR else CONFIG
-        check_writable("--models-dir", CONFIG.models_dir)
-        check_writable("--logs-dir", CONFIG.logs_dir)
-        check_env(CONFIG)
-        if CONFIG.init_from and not RUN_DIR:
-            read_saved_agent(Path(CONFIG.init_from), only_weights=True)
-        import_tensorflow()
+COMMAND = read_command() if __name__ == "__main__" else None  # checked before TensorFlow's seconds of importing
 
 import keras
 
 from agent import DQNAgent
 from config import Config
+from console.errors import exit_on_bad_input
 from console.messages import say
 from environments.actions import action_masks, final_action_masks
 from environments.known import symmetries_of
@@ -109,28 +91,29 @@ def learning_rate_callbacks(agent: Agent) -> list[keras.callbacks.Callback]:
     return [keras.callbacks.LearningRateScheduler(lambda window: float(falling(agent.progress)))]
 
 
-def main() -> None:
-    """The command line."""
+def main(command: Command) -> None:
+    """Run a command: train, and print the results."""
     # Blob's optimum is known. It only judges, in a curve and, in the end, a table: `train` does not even import it.
     from blob.callbacks import PercentOfOptimum, PolicyMap
     from blob.judge import judge_model
     from blob.solver import is_solvable
     from training.summary import summary
 
-    solvable = is_solvable(CONFIG)
+    config, resume, quiet = command
+    solvable = is_solvable(config)
     with exit_on_bad_input():
-        run = train(CONFIG, [PercentOfOptimum(CONFIG), PolicyMap(CONFIG)] if solvable else [], RUN_DIR, QUIET)
+        run = train(config, [PercentOfOptimum(config), PolicyMap(config)] if solvable else [], resume, quiet)
     say(summary(run), sys.stdout)
     if run.interrupted:
         sys.exit(128 + run.interrupted)  # as shells have it
     best = run.best
     del run  # with its replay memory, to make room for the judge's tables
     if solvable and best:
-        if not QUIET:
+        if not quiet:
             say("judging the best model from all starts, some seconds")
         with exit_on_bad_input():
-            say(judge_model(best, untrusted_settings(CONFIG)).table(), sys.stdout)
+            say(judge_model(best, untrusted_settings(config)).table(), sys.stdout)
 
 
-if __name__ == "__main__":
-    main()
+if COMMAND:
+    main(COMMAND)
