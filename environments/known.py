@@ -78,7 +78,7 @@ def symmetries_of(env: gym.Env | VectorEnv) -> Sequence[Symmetry]:
 def _suits(symmetry: Symmetry, observation_space: gym.Space, action_space: Any) -> bool:
     """Whether the arrays of a symmetry have the lengths of an environment's observations and actions."""
     shape = observation_space.shape  # None for Dict and Tuple
-    arrays = [array for array in symmetry if array is not None]
+    arrays = symmetry if symmetry.values is not None else symmetry[:3]
     if shape is None or not all(isinstance(array, np.ndarray) and array.ndim == 1 for array in arrays):
         return False
     lengths = len(symmetry.places), len(symmetry.signs), len(symmetry.actions)
