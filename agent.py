@@ -19,7 +19,7 @@ from console.errors import InputError
 from environments.actions import epsilon_greedy
 from environments.lanes import Step
 from environments.spaces import Observations, QValues, check_like, example_observation
-from environments.symmetry import Symmetry, mean_over_symmetries
+from environments.symmetry import Symmetry
 from losses import ScalarQ, UpdateStats
 from networks import batch_signature, build_q_network, compile_q_values, suits_xla
 from replay.frames import Frames
@@ -104,9 +104,7 @@ class DQNAgent:
         batch = Batch(observations, masks, integers, numbers, numbers, observations, masks, numbers, slots)
         update = tf.function(self._gradient_step, input_signature=[batch], jit_compile=suits_xla(self.online))
         self._update = update.get_concrete_function()  # its calls are checked less, and so a tenth faster
-        self.q_values: QValues = mean_over_symmetries(
-            compile_q_values(self.online, observation_space), self._symmetries
-        )
+        self.q_values: QValues = compile_q_values(self.online, observation_space, self._symmetries)
 
     def learn(self) -> list[UpdateStats]:
         """Do the updates that have become due since the last call: one for every `learn_every` steps remembered."""

@@ -220,7 +220,13 @@ def test_table_and_network_are_compared(tmp_path: Path, monkeypatch: pytest.Monk
     """Each for a second, in this process; what does not fit has a row too, and what is there is not done again."""
     monkeypatch.setattr(compare, "in_own_process", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(compare, "LEARNERS", ("cells", "offsets"))
-    small = {"target_update": "none", "network": "dense", "evaluate_every": 50, "evaluate_episodes": 50}
+    small = {
+        "target_update": "soft",
+        "target_rate": 1.0,
+        "network": "dense",
+        "evaluate_every": 50,
+        "evaluate_episodes": 50,
+    }
     monkeypatch.setattr(compare, "LINEAGE", {"no target network": small})
     monkeypatch.setattr(compare, "LINEAGE_SIZE", 5)
     monkeypatch.setitem(compare.STEPS_BETWEEN, 5, 50_000)
