@@ -11,6 +11,7 @@ import pytest
 
 from console.tensorflow_import import import_tensorflow
 
+pytest.register_assert_rewrite("histories")
 import_tensorflow()
 
 from agent import DQNAgent  # noqa: E402

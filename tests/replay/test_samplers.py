@@ -1,10 +1,10 @@
-"""The prioritized replay memory: its sum tree against a list, its draws against numbers worked out by hand."""
+"""Samplers: the sum tree against a list, and draws against probabilities worked out by hand."""
 
 import numpy as np
 import pytest
+from histories import History, assert_batches_equal, histories, live, lived, name_of, thorough
 from hypothesis import given
 from hypothesis import strategies as st
-from test_replay_memory import History, assert_batches_equal, histories, live, lived, name_of, thorough
 
 from replay.samplers import Prioritized, SumTree, importance_weights
 from replay_memory import ReplayMemory
@@ -27,7 +27,7 @@ def test_sum_tree_is_a_list_of_numbers(data: st.DataObject, n: int) -> None:
         if tree.total > 0:
             wanted = share * tree.total
             (found,) = tree.find(np.array([wanted]))
-            assert twin[found] > 0  # what has no chance is never drawn
+            assert twin[found] > 0  # an index of probability 0 is never found
             slack = 1e-9 * running[-1]
             assert (running[found - 1] if found else 0) - slack <= wanted <= running[found] + slack
 
@@ -35,13 +35,13 @@ def test_sum_tree_is_a_list_of_numbers(data: st.DataObject, n: int) -> None:
 def test_sum_tree_by_hand() -> None:
     tree = SumTree(3)
     tree[np.array([0, 1, 2])] = [1, 0, 2]
-    # The first index up to which the sum is more than 0, 0.9, 1 and 2.9: sums are 1, 1, 3.
+    # The first index up to which the numbers sum to more than 0, 0.9, 1 and 2.9; the sums are 1, 1 and 3.
     assert tree.find(np.array([0, 0.9, 1, 2.9])).tolist() == [0, 0, 2, 2]
     tree[np.array([0, 0])] = [5, 4]  # the last one stays
     assert tree.total == 6
 
 
-def test_prioritized_chances_by_hand() -> None:
+def test_priorities_by_hand() -> None:
     # Four transitions, alpha 0.5 and errors 4, -9, 0, 1 (EPSILON is 0.001): priorities sqrt(4.001) = 2.000250,
     # sqrt(9.001) = 3.000167, sqrt(0.001) = 0.031623, sqrt(1.001) = 1.000500, which sum to 6.032539.
     memory = ReplayMemory(4, 2, np.zeros((), np.int64), 1, priority_alpha=0.5)
@@ -56,15 +56,14 @@ def test_prioritized_chances_by_hand() -> None:
     np.testing.assert_allclose(batch.weights, weights, rtol=1e-4)
     slots, probabilities = memory.sampler.draw(memory.frames, 1000, np.random.default_rng(0))
     np.testing.assert_allclose(probabilities, np.array(list(expected.values()))[slots], rtol=1e-5)
-    for observation, chance in expected.items():  # drawn from equal shares, the counts are off by two at most
-        assert (batch.observations == observation).sum() == pytest.approx(40_000 * chance, abs=2)
+    for observation, probability in expected.items():  # drawn from equal shares, the counts are off by two at most
+        assert (batch.observations == observation).sum() == pytest.approx(40_000 * probability, abs=2)
 
 
 @thorough
 @given(histories(), st.integers(0, 9999))
 def test_prioritized_memory_draws_only_what_it_holds(history: History, seed: int) -> None:
-    """New transitions have the largest priority, those that fell off have none; what is drawn is right, and a restored
-    memory draws the same."""
+    """New transitions have the largest priority, and those that fell off none. A restored memory draws the same."""
     lanes = history.lanes
     uniform, twin = lived(history)
     memory = history.memory(priority_alpha=0.6)
@@ -88,11 +87,25 @@ def test_prioritized_memory_draws_only_what_it_holds(history: History, seed: int
     total = sum(errors[slot] for slot in held_slots.tolist())
     probabilities = np.array([errors[slot] / total for slot in drawn.slots.tolist()])
     np.testing.assert_allclose(drawn.weights, importance_weights(probabilities, 1.0), rtol=1e-6)
-    np.testing.assert_array_equal(drawn.returns, uniform.frames.n_step(drawn.slots, 3, 0.9)[2])
+    slots, found = sampler.draw(frames, 50, generator)
+    np.testing.assert_allclose(found, [errors[slot] / total for slot in slots.tolist()])
+    np.testing.assert_array_equal(drawn.returns, uniform.frames.n_step(drawn.slots, 3, 0.9).returns)
     restored = history.memory(priority_alpha=0.6)
     restored.set_state(memory.get_state(), [memory.get_steps()])
     again = [each.sample(20, 2, 0.9, np.random.default_rng(seed)) for each in (memory, restored)]
     assert_batches_equal(*again)
+
+
+def test_sampling_is_uniform_over_what_is_held_and_reproducible() -> None:
+    memory, twin = lived(History(2, 20, [["-", "-"]] * 17, 0))  # 34 transitions, of which the last 20 are held
+    batch = memory.sample(40_000, 3, 0.9, np.random.default_rng(0))
+    numbers, counts = np.unique(batch.observations[:, 0], return_counts=True)
+    assert set(numbers) == {held.observation[0] for held in twin}
+    # Chi-square of 20 outcomes, expected 2,000 times each: 51 is its 99.99th percentile for 19 degrees of freedom.
+    assert ((counts - 2000) ** 2 / 2000).sum() < 51
+    assert_batches_equal(batch, memory.sample(40_000, 3, 0.9, np.random.default_rng(0)))
+    other = memory.sample(40_000, 3, 0.9, np.random.default_rng(1))
+    assert (batch.observations != other.observations).any()
 
 
 def test_importance_weights_by_hand() -> None:
