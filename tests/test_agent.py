@@ -1,4 +1,4 @@
-"""The agent's numbers, worked out by hand: targets, losses, gradients, target copies, epsilon."""
+"""The agent around its update: copies of the target network, updates due, epsilon, actions, state."""
 
 import dataclasses
 from typing import Any
@@ -7,16 +7,11 @@ import gymnasium as gym
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from conftest import transitions
 
 from agent import DQNAgent
 from config import Config
 from environments.lanes import Step
-from environments.symmetry import Symmetry
-from losses import td_loss
-from replay.samplers import Prioritized
-from replay_memory import Batch
 
 FEATURES = gym.spaces.Box(-10, 10, (2,), np.float32)
 ACTIONS = gym.spaces.Discrete(2)
@@ -33,162 +28,11 @@ SMALL = Config(
 )
 
 
-def linear_agent(online: list[list[float]], target: list[list[float]], **settings: Any) -> DQNAgent:
-    """An agent whose networks are Q(s, a) = sum_i s_i * weights[i][a]."""
-    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, **settings))
-    for name, weights in (("online", online), ("target", target)):
-        inputs = keras.Input((2,))
-        model = keras.Model(inputs, keras.layers.Dense(2, use_bias=False)(inputs))
-        model.set_weights([np.array(weights, np.float32)])
-        setattr(agent, name, model)
-    agent.online.compile(optimizer=keras.optimizers.SGD(1.0))
-    agent.online.optimizer.build(agent.online.trainable_variables)
-    return agent
-
-
-def batch(returns: list[float], discounts: list[float], actions: list[int]) -> Batch:
-    """Transitions from the observation (1, 2) to (3, 1)."""
-    n = len(returns)
-    observations, next_observations = np.tile([[1, 2]], (n, 1)), np.tile([[3, 1]], (n, 1))
-    return Batch(
-        observations.astype(np.float32),
-        np.array(actions, np.int32),
-        np.array(returns, np.float32),
-        np.array(discounts, np.float32),
-        next_observations.astype(np.float32),
-        np.ones((n, 2), bool),
-        np.ones(n, np.float32),
-        np.arange(n),
-    )
-
-
-def update(agent: DQNAgent, batch: Batch, weights: list[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """One eager update: its three statistics and the TD errors."""
-    batch = batch._replace(weights=np.array(weights or [1.0] * len(batch.actions), np.float32))
-    stats, td_errors = agent._gradient_step(batch)
-    return stats.numpy(), td_errors.numpy()
-
-
-def next_values(agent: DQNAgent, legal: list[bool]) -> np.ndarray:
-    """The value of the observation (3, 1), where these actions are legal."""
-    next_batch = batch([0.0], [1.0], [0])._replace(next_masks=np.array([legal]))
-    return agent._loss.next_values(agent.online, agent.target, next_batch).numpy()
-
-
-# With these weights the online network values (1, 2) at (1*1+2*0, 1*2+2*1) = (1, 4) and (3, 1) at (3, 7): it picks
-# action 1 there. The target network values (3, 1) at (3*2+1*1, 3*1+1*0) = (7, 3): its maximum is 7, and 3 for action 1.
-ONLINE = [[1.0, 2.0], [0.0, 1.0]]
-TARGET = [[2.0, 1.0], [1.0, 0.0]]
-
-
-@pytest.mark.parametrize(("double", "expected"), [(False, 7.0), (True, 3.0)])
-def test_bootstrap_is_the_target_networks_value(double: bool, expected: float) -> None:
-    agent = linear_agent(ONLINE, TARGET, double=double)
-    assert next_values(agent, [True, True]) == pytest.approx([expected])
-
-
-@pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize(("legal", "expected"), [([True, False], 7.0), ([False, True], 3.0)])
-def test_bootstrap_looks_at_legal_actions_alone(double: bool, legal: list[bool], expected: float) -> None:
-    # Plain, action 1 is worth less than action 0 but alone is legal; double, the online network would pick action 1.
-    agent = linear_agent(ONLINE, TARGET, double=double)
-    assert next_values(agent, legal) == pytest.approx([expected])
-
-
-def test_a_soft_update_at_rate_1_does_without_a_target_network() -> None:
-    # After every update the target network is the online one, so that action 0 is worth 3 at (3, 1), as the online
-    # network has it; and no gradient flows through it: (Q((1, 2), 0) - (1 + 0.5 * 3))^2 = (1 - 2.5)^2, whose gradient
-    # on (w00, w10) is -3 * (1, 2).
-    agent = linear_agent(ONLINE, ONLINE, double=False, loss="mse", target_update="soft", target_rate=1.0)
-    assert next_values(agent, [True, False]) == pytest.approx([3.0])
-    update(agent, batch([1.0], [0.5], [0])._replace(next_masks=np.array([[True, False]])))
-    for model in (agent.online, agent.target):
-        np.testing.assert_allclose(model.get_weights()[0], [[4, 2], [6, 1]])
-
-
-@pytest.mark.parametrize(
-    ("double", "discount", "loss", "expected"),
-    [
-        # target 1 + 0.5 * 7 = 4.5, Q((1, 2), 0) = 1, TD error 3.5
-        (False, 0.5, "mse", 12.25),
-        (False, 0.5, "huber", 3.0),
-        # target 1 + 0.5 * 3 = 2.5, TD error 1.5
-        (True, 0.5, "mse", 2.25),
-        (True, 0.5, "huber", 1.0),
-        # terminated: target 1, TD error 0
-        (True, 0.0, "mse", 0.0),
-    ],
-)
-def test_loss_of_one_transition(double: bool, discount: float, loss: str, expected: float) -> None:
-    agent = linear_agent(ONLINE, TARGET, double=double, loss=loss)
-    (loss_value, _, _), _ = update(agent, batch([1.0], [discount], [0]))
-    assert loss_value == pytest.approx(expected)
-
-
-def test_gradient_step_moves_only_the_action_taken() -> None:
-    # The loss is (Q((1, 2), 0) - 4.5)^2 with Q = w00 + 2 * w10 = 1, so its gradient on (w00, w10) is
-    # 2 * (1 - 4.5) * (1, 2) = (-7, -14), and SGD with step 1 adds (7, 14). The target does not move: no gradient flows
-    # through the bootstrap, and the other action's column stays.
-    agent = linear_agent(ONLINE, TARGET, double=False, loss="mse")
-    update(agent, batch([1.0], [0.5], [0]))
-    np.testing.assert_allclose(agent.online.get_weights()[0], [[8, 2], [14, 1]])
-    np.testing.assert_allclose(agent.target.get_weights()[0], TARGET)
-
-
-def test_gradient_clip_bounds_the_global_norm() -> None:
-    # The gradient (-7, -14) of the test above has the norm sqrt(245); clipped to norm 1 the step is (7, 14) / that.
-    agent = linear_agent(ONLINE, TARGET, double=False, loss="mse", gradient_clip=1.0)
-    update(agent, batch([1.0], [0.5], [0]))
-    step = np.array([7, 14]) / np.sqrt(245)
-    np.testing.assert_allclose(agent.online.get_weights()[0], [[1 + step[0], 2], [step[1], 1]], rtol=1e-6)
-
-
-def test_update_reports_mean_loss_and_q_values() -> None:
-    # Q((1, 2)) = (1, 4), so max_a Q is 4 in both rows. TD errors: 4.5 - 1 = 3.5 for action 0; terminated with return 6:
-    # 6 - 4 = 2 for action 1. Mean of squares (12.25 + 4) / 2.
-    agent = linear_agent(ONLINE, TARGET, double=False, loss="mse")
-    stats, td_errors = update(agent, batch([1.0, 6.0], [0.5, 0.0], [0, 1]))
-    assert stats == pytest.approx([8.125, 4.0, 4.0])
-    assert td_errors == pytest.approx([3.5, 2.0])
-
-
-def test_weights_scale_the_losses() -> None:
-    # As above with the weights 1 and 0.25: (12.25 + 0.25 * 4) / 2 = 6.625. The gradient on action 1's column,
-    # Q = w01 + 2 * w11 = 4, is 0.25 * 2 * (4 - 6) * (1, 2) / 2 = (-0.5, -1): SGD adds (0.5, 1).
-    agent = linear_agent(ONLINE, TARGET, double=False, loss="mse")
-    stats, td_errors = update(agent, batch([1.0, 6.0], [0.5, 0.0], [0, 1]), [1.0, 0.25])
-    assert stats[0] == pytest.approx(6.625)
-    assert td_errors == pytest.approx([3.5, 2.0])
-    np.testing.assert_allclose(agent.online.get_weights()[0][:, 1], [2.5, 2])
-
-
-def test_beta_rises_over_the_run() -> None:
-    # Half-way through the run beta = 0.4 + 0.6 / 2 = 0.7; at its end 1.
-    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, episodes=10, priority_beta=0.4))
-    remember_episodes(agent, 1)
-    betas, sample = [], agent.memory.sample
-
-    def noting(*arguments: Any) -> Batch:
-        betas.append(arguments[-1])
-        return sample(*arguments)
-
-    agent.memory.sample = noting  # type: ignore[method-assign]
-    for episodes in (0, 5, 10, 12):
-        agent.episodes = episodes
-        agent.update()
-    assert betas == pytest.approx([0.4, 0.7, 1.0, 1.0])
-
-
-def test_prioritized_update_takes_note_of_the_td_errors() -> None:
-    # Two transitions, of which the first wins 8 and the second 0, both terminated, on the online network's Q = 1 of
-    # action 0: TD errors 7 and -1. With alpha 1 the priorities become 7.001 and 1.001.
-    agent = linear_agent(ONLINE, TARGET, prioritized=True, priority_alpha=1.0, batch_size=64)
-    for reward in (8.0, 0.0):
-        agent.remember([[1.0, 2.0]], [0], Step([reward], [True], [False], [[3.0, 1.0]]))
-    agent._update = agent._gradient_step
-    agent.update()
-    assert isinstance(agent.memory.sampler, Prioritized)
-    assert agent.memory.sampler._tree[np.arange(2)] == pytest.approx([7.001, 1.001])
+def remember_episodes(agent: DQNAgent, count: int) -> None:
+    """Store `count` episodes of one step each."""
+    ones = np.ones((1, 2), np.float32)
+    for _ in range(count):
+        agent.remember(ones, np.array([0]), Step(np.array([1.0]), np.array([True]), np.array([False]), ones))
 
 
 def test_reward_clip_bounds_what_is_learned_from() -> None:
@@ -201,63 +45,10 @@ def test_reward_clip_bounds_what_is_learned_from() -> None:
     assert transitions(agent.memory)[0].reward == -300.0
 
 
-def test_weight_decay_by_hand() -> None:
-    # Rows that weigh nothing have no gradient, so that Adam does not move; a learning rate of 0.5 and a decay of 0.2
-    # take 0.5 * 0.2 = a tenth of every weight.
-    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, learning_rate=0.5, weight_decay=0.2))
-    before = agent.online.get_weights()
-    update(agent, batch([1.0], [0.5], [0]), [0.0])
-    for weights, decayed in zip(before, agent.online.get_weights(), strict=True):
-        np.testing.assert_allclose(decayed, 0.9 * weights, rtol=1e-6)
-
-
-def test_td_loss_by_hand() -> None:
-    # Errors 0.5, 1, -3. Squares 0.25, 1, 9. Huber with delta 1: 0.125, 0.5, 3 - 0.5 = 2.5; with delta 2: 0.125, 0.5,
-    # 2 * (3 - 1) = 4.
-    targets, predictions = tf.constant([1.5, 2.0, 0.0]), tf.constant([1.0, 1.0, 3.0])
-    assert td_loss(targets, predictions, "mse", 1.0).numpy() == pytest.approx([0.25, 1, 9])
-    assert td_loss(targets, predictions, "huber", 1.0).numpy() == pytest.approx([0.125, 0.5, 2.5])
-    assert td_loss(targets, predictions, "huber", 2.0).numpy() == pytest.approx([0.125, 0.5, 4])
-
-
-@pytest.mark.parametrize("double", [False, True])
-def test_compiled_update_equals_numpy_reference(double: bool) -> None:
-    """The compiled update on the real network: same loss as NumPy computes from the networks' Q-values."""
-    config = dataclasses.replace(SMALL, double=double, loss="mse")
-    agent = DQNAgent(FEATURES, ACTIONS, config)
-    generator = np.random.default_rng(1)
-    agent.target.set_weights([w + generator.normal(0, 0.1, w.shape) for w in agent.target.get_weights()])
-    observations, next_observations = generator.normal(size=(2, 8, 2)).astype(np.float32)
-    actions = generator.integers(2, size=8).astype(np.int32)
-    returns, discounts = generator.normal(size=(2, 8)).astype(np.float32)
-
-    target_values, online_values = agent.target(next_observations).numpy(), agent.online(next_observations).numpy()
-    masks = generator.integers(2, size=(8, 2)).astype(bool)
-    masks[:, 0] |= ~masks[:, 1]  # something is legal
-    picked = np.where(masks, online_values if double else target_values, -np.inf).argmax(axis=1)
-    targets = returns + discounts * target_values[np.arange(8), picked]
-    taken = agent.online(observations).numpy()[np.arange(8), actions]
-    expected = np.mean((targets - taken) ** 2)
-
-    ones, slots = np.ones(8, np.float32), np.arange(8)
-    stats, td_errors = agent._update(
-        Batch(observations, actions, returns, discounts, next_observations, masks, ones, slots)
-    )
-    assert stats.numpy()[0] == pytest.approx(expected, rel=1e-5)
-    np.testing.assert_allclose(td_errors.numpy(), targets - taken, rtol=1e-4, atol=1e-5)
-
-
 def test_target_starts_equal_to_online() -> None:
     agent = DQNAgent(FEATURES, ACTIONS, SMALL)
     for online, target in zip(agent.online.get_weights(), agent.target.get_weights(), strict=True):
         np.testing.assert_array_equal(online, target)
-
-
-def remember_episodes(agent: DQNAgent, count: int) -> None:
-    """Store `count` episodes of one step each."""
-    ones = np.ones((1, 2), np.float32)
-    for _ in range(count):
-        agent.remember(ones, np.array([0]), Step(np.array([1.0]), np.array([True]), np.array([False]), ones))
 
 
 def first_weight(model: keras.Model) -> np.ndarray:
@@ -280,7 +71,7 @@ def test_target_is_copied_every_n_episodes_and_not_before() -> None:
 
 
 def test_target_is_copied_when_lanes_jump_over_the_multiple() -> None:
-    # Two lanes end together at every step: counts 2, 4 with N = 3 pass 3 without meeting it.
+    # Two lanes end together at every step: the counts 2 and 4 pass N = 3 without being equal to it.
     agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, lanes=2, target_every=3))
     agent.online.set_weights([w + 1 for w in agent.online.get_weights()])
     ones, ended = np.ones((2, 2), np.float32), np.array([True, True])
@@ -308,8 +99,8 @@ def test_soft_update_blends_after_every_update() -> None:
 
 
 def test_updates_are_due_once_every_learn_every_steps() -> None:
-    # 2 lanes, an update every 3 steps, from 4 transitions on: after 2, 4, 6, 8, 10, 12 steps the multiples of 3 passed
-    # are 0, 1, 2, 2, 3, 4, of which the one passed at 4 steps counts as the memory holds 4 by then.
+    # 2 lanes, an update every 3 steps, from 4 transitions on: after 2, 4, 6, 8, 10, 12 steps 0, 1, 2, 2, 3, 4 multiples
+    # of 3 have passed. The one passed at 4 steps counts, as the memory holds 4 by then.
     agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, lanes=2, learn_every=3, learn_start=4))
     ones, no = np.ones((2, 2), np.float32), np.zeros(2, bool)
     done = []
@@ -368,12 +159,39 @@ def test_act_is_greedy_at_epsilon_0_and_uniform_at_1() -> None:
     # At epsilon 0.3 an action differs from the greedy one with probability 0.3 * 2/3 = 0.2: 600 +- 22.
     differing = (agent.act(observations, epsilon=0.3) != greedy).sum()
     assert abs(differing - 600) < 88
-    # Without one it is the agent's own, which is 1 before the first episode.
+    # Without one it is the agent's own: 1 before the first episode.
     assert abs((agent.act(observations) != greedy).sum() - 2000) < 104
 
 
+def test_masks_are_stored_with_the_observations_acted_on() -> None:
+    """Two lanes; the episode of the first ends in the first step."""
+    agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, lanes=2))
+    observations, no = np.ones((2, 2), np.float32), np.zeros(2, bool)
+    first, led_to, second = np.array([[[True, False]] * 2, [[False, True]] * 2, [[True, True], [False, True]]])
+    agent.act(observations, first)
+    agent.remember(observations, [0, 0], Step(no, np.array([True, False]), no, observations, led_to))
+    agent.act(observations, second)
+    agent.remember(observations, [1, 1], Step(no, no, no, observations, first))
+    held = transitions(agent.memory)
+    assert [one.mask.tolist() for one in held] == [*first.tolist(), *second.tolist()]
+    assert [one.next_mask.tolist() for one in held] == [*led_to.tolist(), *first.tolist()]
+
+
+def test_masks_that_act_was_not_given_are_those_of_the_step_before() -> None:
+    """A loop of one's own may choose its actions itself: the masks of successors stay what they were."""
+    agent = DQNAgent(FEATURES, ACTIONS, SMALL)
+    observations, no = np.ones((1, 2), np.float32), np.zeros(1, bool)
+    for legal in ([True, False], [False, True], [True, False]):
+        agent.remember(observations, [0], Step(no, no, no, observations, [legal]))
+    agent.act(np.ones((5, 2), np.float32), np.ones((5, 2), bool))  # of other observations
+    agent.remember(observations, [0], Step(no, no, no, observations))
+    held = transitions(agent.memory)
+    assert [one.next_mask.tolist() for one in held] == [[True, False], [False, True], [True, False], [True, True]]
+    assert [one.mask.tolist() for one in held] == [[True, True], [True, False], [False, True], [True, False]]
+
+
 def test_updates_that_are_due_are_not_forgotten() -> None:
-    # 3 steps at an update every step, then one call.
+    # An update for each of 3 steps, then one call.
     agent = DQNAgent(FEATURES, ACTIONS, SMALL)
     remember_episodes(agent, 3)
     assert len(agent.learn()) == 3
@@ -403,46 +221,3 @@ def test_state_round_trip_continues_identically() -> None:
     assert len(second.td_errors) == config.batch_size
     assert go_on(second, 10) == expected
     assert (second.steps, second.updates, second.episodes) == (first.steps, first.updates, first.episodes)
-
-
-def test_update_is_traced_once_for_all_batch_sizes() -> None:
-    traced = []
-
-    class Counting(DQNAgent):
-        def _gradient_step(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-            traced.append(batch)  # Python runs only while the function is traced
-            return super()._gradient_step(batch)
-
-    agent = Counting(FEATURES, ACTIONS, SMALL)
-    remember_episodes(agent, 5)
-    agent.update()
-    for size in (1, 7, 64):
-        agent._update(agent.memory.sample(size, 1, 0.9, np.random.default_rng(0)))
-    assert len(traced) == 1
-
-
-SWAP = Symmetry(np.array([1, 0]), np.ones(2, np.int8), np.array([1, 0]))
-
-
-def test_a_symmetry_turns_observations_and_actions_of_the_batch() -> None:
-    """Under a swap of the two features, which swaps the two actions, the update sees the swapped batch."""
-    agent = DQNAgent(FEATURES, ACTIONS, SMALL, [SWAP])
-    observation, next_observation = np.array([[1, 2]], np.float32), np.array([[3, 4]], np.float32)
-    no = np.zeros(1, bool)
-    agent.remember(observation, [0], Step([1.0], no, no, next_observation, [[True, False]]))
-    seen: list[Batch] = []
-
-    def see(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        seen.append(batch)
-        return tf.zeros(3), tf.zeros(4)
-
-    agent._update = see
-    agent.update()
-    (swapped,) = seen
-    np.testing.assert_array_equal(swapped.observations, [[2, 1]] * 4)
-    np.testing.assert_array_equal(swapped.next_observations, [[4, 3]] * 4)
-    np.testing.assert_array_equal(swapped.next_masks, [[False, True]] * 4)
-    np.testing.assert_array_equal(swapped.actions, [1] * 4)
-    np.testing.assert_array_equal(swapped.returns, [1.0] * 4)
-    np.testing.assert_array_equal(swapped.discounts, [0.5] * 4)
-    np.testing.assert_array_equal(swapped.weights, [1.0] * 4)
