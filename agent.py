@@ -19,7 +19,7 @@ from console.errors import InputError
 from environments.actions import epsilon_greedy
 from environments.lanes import Step
 from environments.spaces import Observations, QValues, check_like, example_observation
-from environments.symmetry import Symmetry, mean_over_symmetries
+from environments.symmetry import Symmetry
 from losses import ScalarQ, UpdateStats
 from networks import batch_signature, build_q_network, compile_q_values, suits_xla
 from replay.frames import Frames
@@ -67,6 +67,7 @@ class DQNAgent:
         self._loss = ScalarQ(config)
         self.episodes = self.steps = self.updates = self._updates_due = 0
         self.td_errors = tf.zeros([0])
+        self._masks: np.ndarray | None = None  # the legal actions in the observations acted on last, if given
         self._build_networks(observation_space)
         self.memory = self._build_memory(example_observation(observation_space))
         self._compile(observation_space)
@@ -100,12 +101,10 @@ class DQNAgent:
         observations = batch_signature(observation_space)
         numbers, integers = tf.TensorSpec([None]), tf.TensorSpec([None], tf.int32)
         masks, slots = tf.TensorSpec([None, self.n_actions], tf.bool), tf.TensorSpec([None], tf.int64)
-        batch = Batch(observations, integers, numbers, numbers, observations, masks, numbers, slots)
+        batch = Batch(observations, masks, integers, numbers, numbers, observations, masks, numbers, slots)
         update = tf.function(self._gradient_step, input_signature=[batch], jit_compile=suits_xla(self.online))
         self._update = update.get_concrete_function()  # its calls are checked less, and so a tenth faster
-        self.q_values: QValues = mean_over_symmetries(
-            compile_q_values(self.online, observation_space), self._symmetries
-        )
+        self.q_values: QValues = compile_q_values(self.online, observation_space, self._symmetries)
 
     def learn(self) -> list[UpdateStats]:
         """Do the updates that have become due since the last call: one for every `learn_every` steps remembered."""
@@ -149,7 +148,8 @@ class DQNAgent:
         self.online.optimizer.apply(gradients, variables)
         if self.config.target_update == "soft":
             self.copy_to_target(self.config.target_rate)
-        best = tf.reduce_max(self._loss.q_values(outputs), axis=1)
+        q_values = self._loss.q_values(outputs)
+        best = tf.reduce_max(tf.where(batch.masks, q_values, q_values.dtype.min), axis=1)
         return tf.stack([loss, tf.reduce_mean(best), tf.reduce_max(best)]), td_errors
 
     def _copy_to_target_every(self, unit: str, before: int, now: int) -> None:
@@ -176,6 +176,7 @@ class DQNAgent:
         Returns:
             int64 (batch,), counted from 0.
         """
+        self._masks = masks if masks is not None and len(masks) == self.memory.lanes else None
         if masks is None:
             masks = np.ones((len(optree.tree_leaves(observations)[0]), self.n_actions), bool)
         epsilon = self.epsilon if epsilon is None else epsilon
@@ -191,7 +192,7 @@ class DQNAgent:
             step: what they led to.
         """
         rewards, end = self.config.clip_rewards(step.rewards), (step.terminated, step.truncated)
-        self.memory.append(observations, actions, rewards, *end, step.successors, step.successor_masks)
+        self.memory.append(observations, actions, rewards, *end, step.successors, step.successor_masks, self._masks)
         steps, every = self.steps, self.config.learn_every
         self.steps += self.memory.lanes
         if len(self.memory) >= self.config.learn_start:
@@ -276,6 +277,7 @@ def _transformed(batch: Batch, symmetry: Symmetry) -> Batch:
     """See a batch through a symmetry of the environment."""
     return batch._replace(
         observations=symmetry.observations(batch.observations),
+        masks=batch.masks[:, np.argsort(symmetry.actions)],
         actions=symmetry.actions[batch.actions],
         next_observations=symmetry.observations(batch.next_observations),
         next_masks=batch.next_masks[:, np.argsort(symmetry.actions)],

@@ -12,8 +12,8 @@ from console.signals import end_quietly
 from console.tensorflow_import import import_tensorflow
 from environments.make import has_vector_version
 from storage.loading import load_q_values, make_saved_env
-from storage.model_file import SavedModel, read_model
-from training.greedy_play import Episodes, make_evaluation_envs, play_greedily
+from storage.model_file import SHIPPED_MODEL, SavedModel, read_model
+from training.greedy_play import GreedyEpisodes, make_evaluation_lanes, play_greedily
 
 EPISODES = 100  # by default, of environments other than Blob
 
@@ -21,7 +21,9 @@ EPISODES = 100  # by default, of environments other than Blob
 def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     parser = make_parser("Play a saved model greedily over many seeded episodes and print its scores.")
-    parser.add_argument("model", type=Path, help="a .model file")
+    parser.add_argument(
+        "model", nargs="?", type=Path, default=SHIPPED_MODEL, help="a .model file (default: the one that is shipped)"
+    )
     add_trust_arguments(parser)
     starts = parser.add_mutually_exclusive_group()
     starts.add_argument(
@@ -47,7 +49,7 @@ def main() -> None:
             print(scores_table(play(saved, arguments.episodes, arguments.seed)))
 
 
-def play(saved: SavedModel, count: int | None, seed: int) -> Episodes:
+def play(saved: SavedModel, count: int | None, seed: int) -> GreedyEpisodes:
     """Play a saved model greedily.
 
     Args:
@@ -63,11 +65,11 @@ def play(saved: SavedModel, count: int | None, seed: int) -> Episodes:
         import_tensorflow()  # only now: a mistake should not wait the seconds that this takes
         q_values = load_q_values(saved, env)
     count = count or (10_000 if has_vector_version(config) else EPISODES)
-    with closing(make_evaluation_envs(config, count, most=EPISODES)) as envs:
-        return play_greedily(envs, q_values, count, seed, config.discount, config.reward_clip)
+    with closing(make_evaluation_lanes(config, count, most=EPISODES)) as envs:
+        return play_greedily(envs, q_values, count, seed, config)
 
 
-def scores_table(episodes: Episodes) -> str:
+def scores_table(episodes: GreedyEpisodes) -> str:
     """Return the scores of greedy play as a short table."""
     scores, excess = episodes.scores(), "max Q at the start less the discounted return that followed"
     lines = [

@@ -31,7 +31,11 @@ class ScalarQ:
     """
 
     def __init__(self, config: Config) -> None:
-        self._double, self._loss, self._delta = config.double, config.loss, config.huber_delta
+        self._double = config.double
+        if config.loss == "mse":
+            self._regression: keras.losses.Loss = keras.losses.MeanSquaredError(reduction=None)
+        else:  # grows linearly beyond delta, so that no single error moves the network far (Huber 1964)
+            self._regression = keras.losses.Huber(config.huber_delta, reduction=None)
 
     def q_values(self, outputs: tf.Tensor) -> tf.Tensor:
         """The Q-values (batch, n_actions) in the network's outputs: these themselves."""
@@ -56,16 +60,4 @@ class ScalarQ:
         """The loss and the TD error of each row, (batch,) each: of the action taken alone, as nothing is known of the
         others."""
         taken = tf.gather(outputs, actions, batch_dims=1)
-        return td_loss(targets, taken, self._loss, self._delta), targets - taken
-
-
-def td_loss(targets: tf.Tensor, predictions: tf.Tensor, loss: str, delta: float) -> tf.Tensor:
-    """Losses (batch,) of the TD errors `targets - predictions`.
-
-    "mse" is the square. "huber" is half the square up to an error of `delta` and grows linearly beyond (Huber 1964), so
-    that no single error moves the network far.
-    """
-    if loss == "mse":
-        return tf.square(targets - predictions)
-    size = tf.abs(targets - predictions)
-    return tf.where(size <= delta, 0.5 * tf.square(size), delta * (size - 0.5 * delta))
+        return self._regression(targets[:, None], taken[:, None]), targets - taken

@@ -1,8 +1,9 @@
-"""Q-networks: which Keras model fits which observation. Only what stock Keras has, so that any Keras loads them."""
+"""Q-networks: which Keras model fits which observation. All are made of stock layers, so that any Keras loads them."""
 
 from __future__ import annotations
 
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from keras import layers, ops
 
 from console.errors import InputError
 from environments.spaces import QValues, example_observation
+from environments.symmetry import Symmetry
 
-NAME = "q_network"  # of all models made here but not of a user's own
-LARGEST_GRID = 64  # a side above it is a screen, not a board
-FINE = 16  # a side above it is looked at coarsely
-SCALES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48])  # cells; of a look at a large board
-SHARPNESS = 10.0  # of the grid network's attention
+NAME = "q_network"  # of all models made here, but not of a user's own
+LARGEST_GRID = 64  # an image with a longer side is a screen, not a board
+FINE = 16  # a board with a longer side is pooled, and seen on a few scales
+SCALES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48])  # distances on a large board, in cells
+SHARPNESS = 10.0  # factor on the attention's scores, which lets a head settle on one line from the start
+AT_A_TIME = 128  # observations transformed by all symmetries in one call, which bounds its memory
 
 
 def build_q_network(
@@ -31,14 +34,12 @@ def build_q_network(
 
     Args:
         observation_space: Box of shape (features,), (height, width) or (height, width, channels), Discrete,
-            MultiDiscrete, MultiBinary, or a Dict or Tuple of those, each of which gets a branch of its own.
+            MultiDiscrete, MultiBinary, or a Dict or Tuple of those, each of which gets its own branch.
         n_actions: number of discrete actions.
-        network: "auto", "dense" to look at small images without attention, "per-action" for a network of its own for
-            every action (the name means what "auto" picks for each), "tutorial" for the Blob tutorial's
-            convolutions (images only), or "FILE.py:FUNCTION" for a user's own.
-        dueling: whether the value of the observation and the advantages of the actions are told apart (Wang et al.
-            2016).
-        stack: frames that are stacked along the first axis of every array; 1 for none.
+        network: "auto" picks by the observation; "dense" treats small images as vectors; "tutorial" is the Blob
+            tutorial's convolutions (images only); "FILE.py:FUNCTION" is a user's own.
+        dueling: whether to estimate the observation's value and the actions' advantages apart (Wang et al. 2016).
+        stack: frames stacked along the first axis of every array; 1 for none.
 
     Returns:
         A model from (batch, *observation shape), in the structure and dtypes of `example_observation`, to float32
@@ -49,8 +50,6 @@ def build_q_network(
     """
     if ":" in network:
         return _from_file(network, observation_space, n_actions)
-    if network == "per-action":
-        return _per_action([build_q_network(observation_space, 1, "auto", False, stack) for _ in range(n_actions)])
     inputs, branches = _branches(observation_space, network, stack)
     features = branches[0] if len(branches) == 1 else _joined(branches)
     q_values = layers.Dense(n_actions, name="advantages" if dueling else "q_values")(features)
@@ -60,23 +59,14 @@ def build_q_network(
     return keras.Model(inputs, q_values, name=NAME)
 
 
-def _per_action(networks: list[keras.Model]) -> keras.Model:
-    """Networks of one output each, side by side: they share no weights."""
-    inputs = networks[0].input
-    for number, network in enumerate(networks):
-        network.name = f"{NAME}_{number}"
-    q_values = layers.Concatenate(name="q_values")([network(inputs) for network in networks])
-    return keras.Model(inputs, q_values, name=NAME)
-
-
 def _from_file(network: str, observation_space: gym.Space, n_actions: int) -> keras.Model:
-    """The model that a user's `function(observation_space, n_actions)` returns, checked at input and output."""
+    """Call a user's `function(observation_space, n_actions)`, and check the model that it returns."""
     path, _, function = network.rpartition(":")
     if not Path(path).is_file():
         raise InputError(f"--network {network}: there is no file {path} in {Path.cwd()}")
     try:
         model = runpy.run_path(path)[function](observation_space, n_actions)
-    except (Exception, SystemExit) as error:  # a user's code may raise anything
+    except (Exception, SystemExit) as error:  # user code may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"--network {network} failed: {reason}") from error
     if not isinstance(model, keras.Model):
@@ -96,17 +86,17 @@ def _from_file(network: str, observation_space: gym.Space, n_actions: int) -> ke
         raise InputError(f"--network {network} does not take observations of {needed}: {error}") from error
     if q_values.shape != (1, n_actions) or q_values.dtype != np.float32:
         raise InputError(
-            f"--network {network} must map to float32 (batch, {n_actions}), one value an action, it maps a batch of 1 "
-            f"to {q_values.dtype} {q_values.shape}"
+            f"--network {network} must map to float32 (batch, {n_actions}), one value for each action; it maps a batch "
+            f"of 1 to {q_values.dtype} {q_values.shape}"
         )
     return model
 
 
 def _branches(space: gym.Space, network: str, stack: int, name: str = "") -> tuple[Any, list[keras.KerasTensor]]:
-    """The inputs for observations of a space, in their structure, and the features (batch, n) of every array in it."""
+    """Make the inputs for observations of a space, in its structure, and the features (batch, n) of each array."""
     if isinstance(space, Dict | Tuple):
         named = dict(space.items() if isinstance(space, Dict) else enumerate(space))
-        # Keras wants the inputs of a dict named as their keys, and no slash in a name.
+        # Keras wants inputs of a dict to have the names of their keys, and no slash in a name.
         names = {key: f"{name}.{key}".lstrip(".").replace("/", "|") for key in named}
         parts = {key: _branches(part, network, stack, names[key]) for key, part in named.items()}
         inputs = {key: part[0] for key, part in parts.items()}
@@ -118,13 +108,13 @@ def _branches(space: gym.Space, network: str, stack: int, name: str = "") -> tup
 
 
 def _joined(branches: list[keras.KerasTensor]) -> keras.KerasTensor:
-    """The features of several branches, brought to one scale, or a number without bounds would drown an image."""
+    """Join the features of several branches, brought to one scale: else an unbounded number would dominate an image."""
     scaled = [layers.LayerNormalization()(branch) for branch in branches]
     return _dense(layers.Concatenate()(scaled), 256, n_layers=1)
 
 
 def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: int, name: str) -> keras.KerasTensor:
-    """The features (batch, n) of one array: numbers go through dense layers, pixels through what suits their size."""
+    """Make the features (batch, n) of one array: vectors go through dense layers, images by their size."""
     dimensions = len(inputs.shape) - 1 - (stack > 1)
     if dimensions > 3:
         raise InputError(f"there is no network for observations of {space}: arrays may have 3 dimensions at most")
@@ -148,8 +138,10 @@ def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: 
 
 
 def _scale(space: Box) -> Any:
-    """The factors that bring pixels to [0, 1], and stretch numbers that always stay below 1 in size until they reach
-    it: beside larger ones they would be lost (MountainCar's velocity is at most 0.07)."""
+    """The factors that bring pixels to [0, 1], and numbers of at most 1 in size to exactly 1.
+
+    Small numbers would be lost beside larger ones (MountainCar's velocity is at most 0.07).
+    """
     if space.dtype == np.uint8:
         return 1 / max(1.0, float(space.high.max()))
     largest = np.maximum(np.abs(space.low.astype(float)), np.abs(space.high.astype(float)))
@@ -157,8 +149,10 @@ def _scale(space: Box) -> Any:
 
 
 def _channels_last(images: keras.KerasTensor, stack: int) -> keras.KerasTensor:
-    """From (batch, stack, h, w), (batch, stack, h, w, c), (batch, h, w) or (batch, h, w, c) to (batch, h, w, channels),
-    of which every stacked frame has its own."""
+    """From (batch, stack, h, w), (batch, stack, h, w, c), (batch, h, w) or (batch, h, w, c) to (batch, h, w, channels).
+
+    Every stacked frame has channels of its own.
+    """
     if stack > 1:
         images = ops.moveaxis(images, 1, 3)
     height, width = images.shape[1:3]
@@ -166,9 +160,12 @@ def _channels_last(images: keras.KerasTensor, stack: int) -> keras.KerasTensor:
 
 
 def suits_xla(model: keras.Model) -> bool:
-    """Whether XLA pays for a model: it fuses the many small operations around matrix products, but has no fast
-    convolutions on a CPU, and large boards, which are pooled, gain nothing for the 170 MB that compiling takes. A
-    user's own model may hold what it cannot compile."""
+    """Whether XLA pays for a model.
+
+    It fuses the many small operations around matrix products, but has no fast convolutions on a CPU. Large boards,
+    which are pooled, gain nothing for the 170 MB that compiling takes. A user's own model may hold layers that it
+    cannot compile.
+    """
     return model.name == NAME and not _has_convolutions(model)
 
 
@@ -182,21 +179,55 @@ def _has_convolutions(model: keras.Model) -> bool:
 
 
 def batch_signature(observation_space: gym.Space) -> Any:
-    """What TensorFlow compiles functions for: batches of any size, in the structure of `example_observation`."""
+    """The TensorSpecs of observations in batches of any size, in the structure of `example_observation`."""
     example = example_observation(observation_space)
     return optree.tree_map(lambda array: tf.TensorSpec((None, *array.shape), array.dtype), example)
 
 
-def compile_q_values(model: keras.Model, observation_space: gym.Space) -> QValues:
-    """A Q-network as one compiled function for batches of any size, from arrays to float32 (batch, n_actions)."""
-    signature = [batch_signature(observation_space)]
-    function = tf.function(lambda observations: model(observations), input_signature=signature)
-    return lambda observations: function(observations).numpy()
+def mean_q_values(model: keras.Model, observations: Any, symmetries: Sequence[Symmetry]) -> tf.Tensor:
+    """Average a network's Q-values, float32 (batch, n_actions), over all symmetric views of the observations.
+
+    The true values agree in all views and the network's errors differ, so the mean errs less: an ensemble of one
+    network with itself. This is the function by which an agent acts; `environments.symmetry.mean_over_symmetries` says
+    the same in NumPy.
+    """
+    if not symmetries:
+        return model(observations)
+    n_views, shape = len(symmetries), observations.shape[1:]
+    views = [_view(tf.reshape(observations, (-1, shape.num_elements())), symmetry) for symmetry in symmetries]
+    values = model(tf.reshape(tf.stack(views), (-1, *shape)))
+    values = tf.unstack(tf.reshape(values, (n_views, -1, values.shape[1])))
+    turned_back = [tf.gather(of_view, one.actions, axis=1) for of_view, one in zip(values, symmetries, strict=True)]
+    return tf.reduce_mean(tf.stack(turned_back), axis=0)
+
+
+def _view(numbers: tf.Tensor, symmetry: Symmetry) -> tf.Tensor:
+    """`Symmetry.observations` of flattened observations (batch, numbers), in TensorFlow."""
+    numbers = tf.gather(numbers, symmetry.places, axis=1)
+    if symmetry.values is not None:
+        numbers = tf.gather(tf.constant(symmetry.values, numbers.dtype), numbers)
+    return numbers * tf.constant(symmetry.signs, numbers.dtype) if (symmetry.signs < 0).any() else numbers
+
+
+def compile_q_values(model: keras.Model, observation_space: gym.Space, symmetries: Sequence[Symmetry] = ()) -> QValues:
+    """Compile `mean_q_values` for batches of any size, from arrays to float32 (batch, n_actions)."""
+    function = tf.function(
+        lambda observations: mean_q_values(model, observations, symmetries),
+        input_signature=[batch_signature(observation_space)],
+    )
+    if not symmetries:
+        return lambda observations: function(observations).numpy()
+    return lambda observations: np.concatenate(
+        [function(observations[i : i + AT_A_TIME]).numpy() for i in range(0, len(observations), AT_A_TIME)]
+    )
 
 
 def _dense(features: keras.KerasTensor, units: int, n_layers: int = 2, normalized: bool = False) -> keras.KerasTensor:
-    """Dense layers. Normalized ones (Ba et al. 2016, "Layer normalization") do not mind the scale of their input, and
-    keep Q-values from running away (Gallici et al. 2025, "Simplifying deep temporal difference learning")."""
+    """Add dense layers with ReLUs.
+
+    Normalized ones (Ba et al. 2016, "Layer normalization") ignore the scale of their input, and keep Q-values from
+    running away (Gallici et al. 2025, "Simplifying deep temporal difference learning").
+    """
     for _ in range(n_layers):
         features = layers.Dense(units, kernel_initializer="he_uniform")(features)
         features = layers.LayerNormalization()(features) if normalized else features
@@ -212,16 +243,16 @@ def _one_hot(inputs: keras.KerasTensor, space: Discrete | MultiDiscrete) -> kera
 
 
 def _grid(pixels: keras.KerasTensor, branch: str = "") -> keras.KerasTensor:
-    """A board, as it is and as it looks from the rows and columns that matter.
+    """See a board as it is, and as it looks from the rows and columns that matter.
 
-    What to do depends on where things lie relative to the player, and a dense layer on pixels would have to learn that
-    anew for every cell. So each of `channels` heads scores every row by what lies in it, and a softmax turns the scores
-    into attention. A head starts on the row where its own channel is brightest and learns where to look from there.
-    What it sees is the board's row sums, each at its offset from the attended row. Columns alike. On a large board,
-    where offsets and pixels are too many to learn from one by one, it sees offsets on a few scales and coarse means of
-    pixels.
+    The best action depends on where things lie relative to the player, and a dense layer on pixels would have to learn
+    that for every cell separately. So each of `channels` heads scores every row by its sum over the columns, and a
+    softmax turns the scores into attention. A head starts on the row where its own channel is brightest and learns
+    where to look from there. It sees the sums of all rows, each at its offset from the attended one. Columns likewise.
+    On a large board, with too many offsets and pixels to learn each by itself, it sees offsets on a few scales, and
+    means of pixels.
 
-    From (batch, h, w, c) to (batch, features). Layers are named after the branch, where there are several.
+    From (batch, h, w, c) to (batch, features). Layers are named after the branch, if there are several.
     """
     channels = pixels.shape[3]
     coarseness = -(-max(pixels.shape[1:3]) // FINE)
@@ -229,16 +260,15 @@ def _grid(pixels: keras.KerasTensor, branch: str = "") -> keras.KerasTensor:
     for axis, other_axis in (("rows", 2), ("columns", 1)):
         name = f"{branch}.{axis}".lstrip(".")
         lines = ops.sum(pixels, axis=other_axis)  # (batch, n, c)
-        # The factor lets a head settle on one line from the start.
         scores = layers.Dense(channels, kernel_initializer="identity", name=f"{name}_scores")(lines) * SHARPNESS
         attention = layers.Softmax(name=f"{name}_attention")(layers.Permute((2, 1))(scores))  # (batch, heads, n)
-        views = _views(lines) if coarseness == 1 else _scaled_views(lines, name)
-        features += [lines, attention, ops.matmul(attention, views)]
+        seen = _offsets(lines) if coarseness == 1 else _scaled_offsets(lines, name)
+        features += [lines, attention, ops.matmul(attention, seen)]
     return layers.Concatenate()([layers.Flatten()(feature) for feature in features])
 
 
-def _views(lines: keras.KerasTensor) -> keras.KerasTensor:
-    """How all lines look from each: from (batch, n, c) to (batch, n, (2n-1) * c).
+def _offsets(lines: keras.KerasTensor) -> keras.KerasTensor:
+    """See all lines from each of them: from (batch, n, c) to (batch, n, (2n-1) * c).
 
     Element [:, i, d * c : (d + 1) * c] is the line at offset d - (n-1) from line i, and 0 beyond the board's edge.
     """
@@ -248,17 +278,17 @@ def _views(lines: keras.KerasTensor) -> keras.KerasTensor:
     return ops.reshape(ops.take(padded, seen_from.ravel(), axis=1), (-1, n, (2 * n - 1) * channels))
 
 
-def _scaled_views(lines: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """How all lines look from each on a large board: from (batch, n, c) to (batch, n, k * c).
+def _scaled_offsets(lines: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """See all lines from each of them on a large board: from (batch, n, c) to (batch, n, k * c).
 
-    Instead of every offset apart, two numbers on each of `SCALES`: on which side a line is (-1 to 1), and how near (0
-    to 1). So what is learned of one offset holds for its neighbours too.
+    Instead of every offset, there are two numbers on each of `SCALES`: on which side a line is (-1 to 1), and how near
+    (0 to 1). So anything learned about one offset holds for its neighbours too.
     """
     n, channels = lines.shape[1:]
     offsets = np.arange(n)[:, None] - np.arange(n)  # [j, i] of line j from line i
     side = np.clip(offsets[:, :, None] / SCALES[n > SCALES], -1, 1)
     looks = np.concatenate([side, 1 - np.abs(side)], axis=2)  # (n, n, k)
-    # A layer that never learns, so that the file holds these numbers as weights instead of text.
+    # A layer that never learns: as weights, these numbers are not written out in the model's configuration.
     look = layers.Dense(looks[0].size, use_bias=False, trainable=False, name=f"{name}_looks")
     views = ops.reshape(look(layers.Permute((2, 1))(lines)), (-1, channels, *looks.shape[1:]))
     look.set_weights([looks.reshape(n, -1)])

@@ -122,7 +122,7 @@ class QTableAgent:
     def remember(self, observations: Observations, actions: npt.ArrayLike, step: Step) -> None:
         """Keep one step of every lane until `learn`; see `DQNAgent.remember`."""
         masks = np.broadcast_to(step.successor_masks, (len(step.ended), self.n_actions))
-        rewards, terminated = np.asarray(self.config.clip_rewards(step.rewards)), np.asarray(step.terminated)
+        rewards, terminated = self.config.clip_rewards(step.rewards), np.asarray(step.terminated)
         step = step._replace(rewards=rewards, terminated=terminated, successor_masks=masks)
         self._latest = observations, np.asarray(actions), step
         self.steps += len(step.ended)
@@ -246,7 +246,8 @@ class QTableAgent:
         self.episodes, self.steps, self.updates = map(int, state["counters"])
         self.online.optimizer.learning_rate = float(state["learning_rate"])
         if self.updates:
-            self._set_latest(*state["latest"], state["td_errors"])
+            observations, actions = state["latest"]
+            self._set_latest(observations, actions, state["td_errors"])
 
     def _set_latest(self, observations: np.ndarray, actions: np.ndarray, td_errors: np.ndarray) -> None:
         """Restore what the histograms of a finished run need of its last step."""

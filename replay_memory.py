@@ -20,16 +20,18 @@ class Batch(NamedTuple):
 
     Attributes:
         observations: (B, ...) in the observation's structure and dtypes.
+        masks: bool (B, n_actions), the legal actions there.
         actions: int32 (B,), counted from 0.
         returns: float32 (B,), the discounted sum of up to n rewards.
         discounts: float32 (B,), discount ** (rewards summed), and 0 where the episode terminated.
         next_observations: (B, ...), those after the last reward summed.
-        next_masks: bool (B, n_actions), the legal actions there.
+        next_masks: bool (B, n_actions), the legal actions in those.
         weights: float32 (B,), how much each row counts in the loss.
         slots: int64 (B,), where the transitions lie in the memory; `set_priorities` takes them back.
     """
 
     observations: Observations
+    masks: np.ndarray
     actions: np.ndarray
     returns: np.ndarray
     discounts: np.ndarray
@@ -101,6 +103,7 @@ class ReplayMemory:
         truncated: npt.ArrayLike,
         next_observations: Observations,
         next_masks: npt.ArrayLike = True,
+        masks: npt.ArrayLike | None = None,
     ) -> None:
         """Add one step of every lane.
 
@@ -113,8 +116,10 @@ class ReplayMemory:
             truncated: bool (lanes,).
             next_observations: (lanes, ...), those that the actions led to: an episode's last one, never the reset's.
             next_masks: bool (lanes, n_actions), the legal actions there; True if all are.
+            masks: bool (lanes, n_actions), the legal actions in `observations`. Without it they are the last step's
+                `next_masks`, and where an episode starts all are legal.
         """
-        step = observations, actions, rewards, terminated, truncated, next_observations, next_masks
+        step = observations, actions, rewards, terminated, truncated, next_observations, next_masks, masks
         self.sampler.append(*self.frames.append(*step))
 
     def sample(
@@ -136,13 +141,13 @@ class ReplayMemory:
             raise ValueError("cannot sample from an empty replay memory")
         slots, probabilities = self.sampler.draw(self.frames, batch_size, generator)
         weights = importance_weights(probabilities, beta)
-        return Batch(*self.frames.n_step(slots, n_step, discount), weights, slots)
+        return Batch(**self.frames.n_step(slots, n_step, discount)._asdict(), weights=weights, slots=slots)
 
     def sample_uniformly(self, count: int, generator: np.random.Generator) -> tuple[Observations, np.ndarray]:
         """Draw observations (count, ...) and the actions taken there, int32 (count,), however the memory is sampled."""
         slots, _ = Uniform().draw(self.frames, count, generator)
-        observations, actions, *_ = self.frames.n_step(slots, 1, 1.0)
-        return observations, actions
+        drawn = self.frames.n_step(slots, 1, 1.0)
+        return drawn.observations, drawn.actions
 
     def set_priorities(self, slots: np.ndarray, td_errors: np.ndarray) -> None:
         """Give the sampler the TD errors, float (B,), of a batch's transitions, by its slots, int (B,)."""

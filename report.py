@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from config import flag_of
 from console.arguments import add_trust_arguments, check_output, make_parser, trusted_settings
 from console.errors import InputError, exit_on_bad_input
+from console.settings import flag_of
 from console.signals import end_quietly
 from reports.curves import RunLog, read_run
 from reports.findings import find_problems

@@ -1,4 +1,4 @@
-"""Command lines: parsers, argument types, and checks before anything slow happens."""
+"""Command lines: the parser, types of arguments, and checks of paths before any slow work starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from console.errors import InputError
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
-    """An argument parser in the manner of all scripts here: no abbreviated flags, one line for a mistake."""
+    """Return a parser that takes no abbreviated flags and reports a mistake in one line."""
     return _Parser(description=description, allow_abbrev=False)
 
 
@@ -23,19 +23,23 @@ class _Parser(argparse.ArgumentParser):
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """An argparse type: a whole number not below `least`."""
+    """Return an argparse type: a whole number, `least` or more."""
 
     def whole_number(text: str) -> int:
         if (number := int(text)) < least:
             raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
         return number
 
-    whole_number.__name__ = "whole number"  # argparse names the type so in its message
+    whole_number.__name__ = "whole number"  # argparse says "invalid whole number value"
     return whole_number
 
 
 def check_writable(flag: str, folder: str) -> None:
-    """Make the folder if need be, and raise InputError unless files can be written there."""
+    """Create a folder if needed, and check that files can be written there.
+
+    Raises:
+        InputError: they cannot.
+    """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -44,31 +48,41 @@ def check_writable(flag: str, folder: str) -> None:
 
 
 def check_output(flag: str, path: Path, endings: Sequence[str]) -> None:
-    """Raise InputError unless a file with one of these endings can be written at a path."""
+    """Check that a file with one of these endings, such as ".gif", can be written at `path`.
+
+    Raises:
+        InputError: it cannot.
+    """
     if path.suffix.lower() not in endings or path.is_dir():
         raise InputError(f"{flag} {path} must be a file and end in {' or '.join(endings)}")
     check_writable(flag, str(path.parent))
 
 
 def add_trust_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a script that reads a `.model` file take what of its settings must be repeated to be trusted."""
-    parser.add_argument("--env", help="repeat it if the file names an environment of its own that you trust")
-    parser.add_argument("--env-args", nargs="+", default=[], metavar="KEY=VALUE", help="the same, of paths among these")
-    parser.add_argument("--network", help="the same, of a network file")
+    """Add the flags that repeat a file's own settings, as proof that the user trusts the code and paths they name."""
+    parser.add_argument("--env", help="the file's own environment, if it is user code that you trust")
+    parser.add_argument(
+        "--env-args",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="the file's own environment options that are paths",
+    )
+    parser.add_argument("--network", help="the file's own network, if it is user code that you trust")
 
 
 def trusted_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was given of `add_trust_arguments`, as `model_file.check_trusted` takes it.
+    """Return the settings given through `add_trust_arguments`, for `storage.trust.check_trusted`.
 
     Raises:
-        InputError: `--env-args` are none.
+        InputError: an argument of `--env-args` is not KEY=VALUE.
     """
     env_args = dict(parse_env_arg(text) for text in arguments.env_args)
     return {"env": arguments.env, "network": arguments.network, "env_args": env_args}
 
 
 def parse_env_arg(text: str) -> tuple[str, Any]:
-    """Parse KEY=VALUE; the value is JSON, or text if it is not.
+    """Split KEY=VALUE. The value is JSON (a number, true, a list), or else plain text.
 
     Raises:
         InputError: the text is not KEY=VALUE.
@@ -78,5 +92,5 @@ def parse_env_arg(text: str) -> tuple[str, Any]:
         raise InputError(f"--env-args takes KEY=VALUE, got {text!r}")
     try:
         return key, json.loads(value)
-    except ValueError:  # what is not JSON (a number, true, false, a list) is text
+    except ValueError:
         return key, value

@@ -1,4 +1,4 @@
-"""Errors of the user's: one line and exit code 2 instead of a traceback."""
+"""Report the user's mistakes in one line and exit code 2, without a traceback."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from console.messages import one_line
 
 
 class InputError(ValueError):
-    """Something the user gave cannot work; the message names it and says what would."""
+    """A mistake in the user's input. The message names the input and the fix."""
 
 
 @contextlib.contextmanager
 def exit_on_bad_input(program: str | None = None) -> Iterator[None]:
-    """End the program with one line on standard error and exit code 2 when an InputError is raised inside."""
+    """Exit with code 2 and one line on standard error if the block raises an InputError.
+
+    Args:
+        program: the name at the start of that line; the script's without it.
+
+    Raises:
+        SystemExit: with code 2, in place of the InputError.
+    """
     try:
         yield
     except InputError as error:

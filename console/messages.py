@@ -1,4 +1,4 @@
-"""Messages for the user that outlive a closed terminal and cannot steer it."""
+"""Print messages: safe for the terminal, and without failing when the terminal is gone."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import TextIO
 
 
 def one_line(text: str) -> str:
-    """A text of somebody else's as one line of at most 1,000 characters, none of which steers a terminal."""
+    """Make untrusted text safe to print: one line, at most about 1,000 characters, no terminal control codes."""
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return line if len(line) <= 1_000 else f"{line[:500]} ... {line[-500:]}"
 
 
 def say(text: str, file: TextIO | None = None) -> None:
-    """Print a line, on standard error above tqdm's bar. If nobody reads there any more, this and all to come go
-    nowhere: a run outlives the terminal and the `| tee` that it was started with."""
-    from tqdm import tqdm  # `make` runs this file before anything is installed
+    """Print a line above the progress bar, by default on standard error.
+
+    If the stream is closed (the terminal or the pipe is gone), write to /dev/null from now on: training continues.
+    """
+    from tqdm import tqdm  # not at the top: `make` imports this module before it installs anything
 
     file = file or sys.stderr
     try:

@@ -1,4 +1,8 @@
-"""Check the version of Python before anything else is installed or imported."""
+"""Check the version of Python.
+
+`make` runs this file before it installs anything, perhaps with a Python that is too old. So this file and everything it
+imports must run on Python 3.8 with the standard library alone.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,15 @@ from console.errors import InputError, exit_on_bad_input
 
 
 def check_python() -> None:
-    """Raise InputError unless TensorFlow supports this Python."""
+    """Check that TensorFlow supports this version of Python.
+
+    Raises:
+        InputError: it does not.
+    """
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        raise InputError(f"Python 3.11, 3.12 or 3.13 is needed, this is {sys.version.split()[0]}")
+        raise InputError(f"this is Python {sys.version.split()[0]}: use Python 3.11, 3.12 or 3.13")
 
 
-if __name__ == "__main__":  # `make` asks before it installs anything
+if __name__ == "__main__":
     with exit_on_bad_input("make"):
         check_python()

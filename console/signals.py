@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: end at once, or end a run in order."""
+"""Handle Ctrl-C and SIGTERM: exit at once without a traceback, or finish a run in order."""
 
 from __future__ import annotations
 
@@ -12,43 +12,41 @@ from typing import Any, Self
 
 
 def end_quietly_on_ctrl_c() -> None:
-    """End the program on Ctrl-C without a traceback, with the exit code that shells expect."""
+    """Exit on Ctrl-C without a traceback, with code 130, as shells expect."""
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
 
 
 def end_quietly() -> None:
-    """For scripts that only print: as `end_quietly_on_ctrl_c`, and also when nobody reads on, as in `| head`."""
+    """Exit quietly on Ctrl-C or when the reader of our output is gone, as in `| head`. For scripts that only print."""
     end_quietly_on_ctrl_c()
-    if hasattr(signal, "SIGPIPE"):  # Windows has none
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 class StopOnSignal:
-    """Turns the first Ctrl-C or SIGTERM inside the block into `received`; a second one ends the program at once.
+    """A context manager that records the first Ctrl-C or SIGTERM. A second one ends the program at once.
 
     Attributes:
-        received: the signal's number, 0 before there was one.
+        received: the number of the signal, 0 if none has come.
     """
 
     def __init__(self) -> None:
         self.received = 0
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._previous: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():  # no other thread may handle signals
-            self._previous = {
-                number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)
-            }
+        if threading.current_thread() is threading.main_thread():  # Python lets no other thread set handlers
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._receive)
         return self
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
         for each in self._previous:
             signal.signal(each, signal.SIG_DFL)
-        with contextlib.suppress(
-            OSError
-        ):  # not print, which must not be used inside a print that the signal broke into
-            os.write(2, b"\nending the run and saving it; once more ends at once\n")
+        with contextlib.suppress(OSError):  # standard error may be closed
+            # Not print: the signal may have interrupted a print, which cannot be called again within itself.
+            os.write(2, b"\nstopping and saving the run; a second Ctrl-C stops at once\n")
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():

@@ -6,6 +6,7 @@ import math
 import re
 import sys
 import warnings
+from contextlib import closing
 from numbers import Real
 from typing import Any
 
@@ -33,15 +34,14 @@ def check_env(config: Config) -> None:
     """
     env = make_env(config)
     try:
-        _check_spaces(env, config)
-        _check_interface(env.unwrapped, config.env)
-        _check_episode(env, config)
+        with closing(env):
+            _check_spaces(env, config)
+            _check_interface(env.unwrapped, config.env)
+            _check_episode(env, config)
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # user code may raise anything
         raise InputError(f"--env {config.env} fails: {type(error).__name__}: {error}") from error
-    finally:
-        env.close()
     _check_length(config, time_limit(env))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,16 +64,25 @@ def symmetries_of(env: gym.Env | VectorEnv) -> Sequence[Symmetry]:
     if published is None:
         return MIRRORS.get(single.spec.id, ()) if single.spec else ()
     # The attribute of an unknown environment may mean anything.
-    if not isinstance(published, Sequence) or not all(_is_symmetry(one) for one in published):
+    if not isinstance(published, Sequence):
         return ()
-    return [Symmetry(*one) for one in published]
+    symmetries = [Symmetry(*one) for one in published if isinstance(one, tuple) and len(one) in (3, 4)]
+    if isinstance(env, VectorEnv):
+        spaces: tuple[gym.Space, Any] = env.single_observation_space, env.single_action_space
+    else:
+        spaces = env.observation_space, env.action_space
+    suit = len(symmetries) == len(published) and all(_suits(one, *spaces) for one in symmetries)
+    return symmetries if suit else ()
 
 
-def _is_symmetry(published: Any) -> bool:
-    if not isinstance(published, tuple) or not 3 <= len(published) <= 4:
+def _suits(symmetry: Symmetry, observation_space: gym.Space, action_space: Any) -> bool:
+    """Whether the arrays of a symmetry have the lengths of an environment's observations and actions."""
+    shape = observation_space.shape  # None for Dict and Tuple
+    arrays = symmetry if symmetry.values is not None else symmetry[:3]
+    if shape is None or not all(isinstance(array, np.ndarray) and array.ndim == 1 for array in arrays):
         return False
-    arrays = [part for part in published if part is not None]
-    return all(isinstance(array, np.ndarray) and array.ndim == 1 for array in arrays)
+    lengths = len(symmetry.places), len(symmetry.signs), len(symmetry.actions)
+    return lengths == (math.prod(shape), math.prod(shape), int(action_space.n))
 
 
 def action_names(env: gym.Env) -> list[str]:

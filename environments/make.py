@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -142,17 +143,19 @@ def _preprocess(env: gym.Env, env_id: str) -> gym.Env:
 def has_vector_version(config: Config) -> bool:
     """Whether the environment registers a vector version that suits: it steps thousands of lanes as cheaply as one.
 
-    It suits if it resets in the same step and can save its state.
+    It suits if it resets in the same step, can save its state, and is given a time limit.
     """
-    entry_point = find_spec(config.env)[0].vector_entry_point
-    if entry_point is None or config.frame_stack > 1:
+    if config.frame_stack > 1:
         return False
     try:
+        spec, _ = find_spec(config.env)
+        entry_point = spec.vector_entry_point
         version = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
-    except ImportError:
+    except (Exception, SystemExit):  # user code may raise anything; `make_env` says what is wrong
         return False
+    has_limit = bool(config.max_episode_steps or spec.max_episode_steps)
     mode = getattr(version, "metadata", {}).get("autoreset_mode")
-    return mode == AutoresetMode.SAME_STEP and hasattr(version, "set_state")
+    return has_limit and mode == AutoresetMode.SAME_STEP and hasattr(version, "set_state")
 
 
 def is_emulated(config: Config) -> bool:
@@ -163,17 +166,16 @@ def is_emulated(config: Config) -> bool:
 def same_game(one: Config, other: Config) -> bool:
     """Whether two agents play the same game, however they observe it.
 
-    An environment says so in an attribute `game`, which is equal where the game is; without it, the options must be.
+    Where the options differ, an environment may still say so, in an attribute `game` that is equal where the game is.
     """
-    return _game(one) == _game(other)
+    if (one.env, one.max_episode_steps) != (other.env, other.max_episode_steps):
+        return False
+    return one.env_args == other.env_args or _game(one) == _game(other)
 
 
-def _game(config: Config) -> tuple[Any, ...]:
-    env = make_env(config)
-    try:
-        return config.env, getattr(env.unwrapped, "game", config.env_args), config.max_episode_steps
-    finally:
-        env.close()
+def _game(config: Config) -> Any:
+    with closing(make_env(config)) as env:
+        return getattr(env.unwrapped, "game", config.env_args)
 
 
 def time_limit(env: gym.Env) -> int:

@@ -34,7 +34,7 @@ class Symmetry(NamedTuple):
         """Transform observations (batch, ...). Returns a contiguous array of the same shape and dtype."""
         numbers = np.take(observations.reshape(len(observations), -1), self.places, axis=1)
         if self.values is not None:
-            numbers = self.values[numbers]
+            numbers = self.values[numbers].astype(numbers.dtype, copy=False)
         if (self.signs < 0).any():
             numbers = numbers * self.signs
         return numbers.reshape(observations.shape)

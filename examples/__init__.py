@@ -1,1 +1,1 @@
-"""Environments of your own, shown: each in one short file."""
+"""Examples of your own code: environments and networks, each in one short file."""

@@ -18,6 +18,7 @@ from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import import_tensorflow
 from experiments.ablation import Row, append, in_own_process, read
 
+ROOT = Path(__file__).resolve().parent.parent
 SIZES = (5, 10, 20, 30, 50)
 LEARNERS = ("cells", "offsets", "network")  # two tables and the default agent
 # The ancestors of the default agent, each without one of its parts; trained at `LINEAGE_SIZE`.
@@ -27,8 +28,8 @@ LINEAGE: dict[str, dict[str, Any]] = {
         "evaluate_every": 50,
     },
     "memory of 1,000": {"memory_size": 1_000, "learn_start": 500},
-    "no target network": {"target_update": "none"},
-    "a network per action": {"network": "per-action"},
+    "no target network": {"target_update": "soft", "target_rate": 1.0},
+    "a network per action": {"network": f"{ROOT}/examples/networks.py:per_action"},
 }  # fmt: skip
 LINEAGE_SIZE = 10
 # On larger boards the food is farther away, so its value must reach farther.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,25 @@ import optree
 from environments.spaces import Observations, check_like, write_lane
 
 
+class Transitions(NamedTuple):
+    """n-step transitions; see `replay_memory.Batch` for the fields."""
+
+    observations: Observations
+    masks: np.ndarray
+    actions: np.ndarray
+    returns: np.ndarray
+    discounts: np.ndarray
+    next_observations: Observations
+    next_masks: np.ndarray
+
+
 class Frames:
     """The latest vector steps (one step of every lane), each frame stored once.
 
     The next observation of a step is the observation of the lane's following step, so it is not stored again. Only an
-    episode's last observation, which no following step repeats, is kept beside the ring. Of stacked frames the newest
-    alone is stored; the older ones are those of the steps before, or copies of an episode's first, as
-    `gymnasium.wrappers.FrameStackObservation` has it.
+    episode's last observation, which no following step repeats, is kept beside the ring. The masks of legal actions are
+    stored the same way. Of stacked frames the newest alone is stored; the older ones are those of the steps before, or
+    copies of an episode's first, as `gymnasium.wrappers.FrameStackObservation` has it.
 
     Vector step t lies in row t % rows; the transition of a lane in it lies in slot row * lanes + lane.
 
@@ -51,8 +63,8 @@ class Frames:
         self._rewards = np.zeros((self._rows, lanes), np.float32)
         self._terminated = np.zeros((self._rows, lanes), bool)
         self._ended = np.zeros((self._rows, lanes), bool)
-        self._next_masks = np.ones((self._rows, lanes, n_actions), bool)
-        self._last_observations: dict[tuple[int, int], Observations] = {}  # of episodes, by vector step and lane
+        self._masks = np.ones((self._rows, lanes, n_actions), bool)
+        self._last: dict[tuple[int, int], tuple[Observations, np.ndarray]] = {}  # what episodes' last steps led to
 
     @staticmethod
     def bytes_needed(maxlen: int, example: Observations, n_actions: int, stack: int = 1) -> int:
@@ -82,6 +94,7 @@ class Frames:
         truncated: npt.ArrayLike,
         next_observations: Observations,
         next_masks: npt.ArrayLike = True,
+        masks: npt.ArrayLike | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Add a vector step; see `ReplayMemory.append`.
 
@@ -89,51 +102,51 @@ class Frames:
             The slots of the new transitions and of those that fall off the left, int64 (lanes,) each.
         """
         row, fallen = self.steps % self._rows, self.steps - self.maxlen // self.lanes
-        self._write(row, observations)
-        self._write((row + 1) % self._rows, next_observations)
+        if masks is None:  # those that the step before led to, or all where an episode starts
+            masks = self._masks[row] | self._ended[row - 1][:, None]
+        self._write(row, observations, masks)
+        self._write((row + 1) % self._rows, next_observations, next_masks)
         self._actions[row] = actions
         self._rewards[row] = rewards
         self._terminated[row] = terminated
         self._ended[row] = np.logical_or(terminated, truncated)
-        self._next_masks[row] = next_masks
         for lane in range(self.lanes):
-            self._last_observations.pop((fallen, lane), None)
+            self._last.pop((fallen, lane), None)
         for lane in np.flatnonzero(self._ended[row]).tolist():
-            self._keep_last_observation(self.steps, lane)
+            self._keep_last(self.steps, lane)
         self.steps += 1
         lanes = np.arange(self.lanes)
         return row * self.lanes + lanes, fallen % self._rows * self.lanes + lanes
 
-    def _write(self, row: int, observations: Observations) -> None:
+    def _write(self, row: int, observations: Observations, masks: npt.ArrayLike) -> None:
         def write(ring: np.ndarray, arrays: npt.ArrayLike) -> None:
             ring[row] = arrays if self._stack == 1 else np.asarray(arrays)[:, -1]
 
         optree.tree_map(write, self._observations, observations)
+        self._masks[row] = masks
 
-    def _keep_last_observation(self, step: int, lane: int) -> None:
+    def _keep_last(self, step: int, lane: int) -> None:
         row = (step + 1) % self._rows  # where the next episode's first observation will overwrite it
-        self._last_observations[step, lane] = optree.tree_map(lambda ring: ring[row, lane].copy(), self._observations)
+        observation = optree.tree_map(lambda ring: ring[row, lane].copy(), self._observations)
+        self._last[step, lane] = observation, self._masks[row, lane].copy()
 
     def truncate_lane(self, lane: int) -> None:
         """Count the newest step of a lane as truncated: the next one appended does not follow from it."""
         row = (self.steps - 1) % self._rows
         if self.steps and not self._ended[row, lane]:
             self._ended[row, lane] = True
-            self._keep_last_observation(self.steps - 1, lane)
+            self._keep_last(self.steps - 1, lane)
 
     def slots(self, indices: np.ndarray) -> np.ndarray:
         """Slots of the transitions at these indices from the left, int (k,): oldest first, lane 0 before lane 1."""
         steps, lanes = np.divmod(indices, self.lanes)
         return (self.steps - len(self) // self.lanes + steps) % self._rows * self.lanes + lanes
 
-    def n_step(self, slots: np.ndarray, n: int, discount: float) -> tuple[Any, ...]:
+    def n_step(self, slots: np.ndarray, n: int, discount: float) -> Transitions:
         """Read n-step transitions (Sutton & Barto 2018, eq. 7.1) that start in these slots, int (k,).
 
         A transition with fewer than n steps behind it, as its episode or the memory ended, is cut short there and
         bootstraps with the matching power of the discount.
-
-        Returns:
-            observations, actions, returns, discounts, next observations and next masks, as in `replay_memory.Batch`.
         """
         rows, lanes = np.divmod(slots, self.lanes)
         newest = self.steps - 1
@@ -147,13 +160,13 @@ class Frames:
             returns += np.where(goes_on, discounts * self._rewards[last % self._rows, lanes], 0)
             discounts[goes_on] *= discount
         discounts[self._terminated[last % self._rows, lanes]] = 0
-        return (
+        return Transitions(
             self._observations_at(steps, lanes),
+            self._masks[rows, lanes],
             self._actions[rows, lanes],
             returns,
             discounts,
-            self._next_observations(last, lanes),
-            self._next_masks[last % self._rows, lanes],
+            *self._successors(last, lanes),
         )
 
     def _observations_at(self, steps: np.ndarray, lanes: np.ndarray) -> Observations:
@@ -168,19 +181,21 @@ class Frames:
         rows = np.stack(frames, axis=1) % self._rows
         return optree.tree_map(lambda ring: ring[rows, lanes[:, None]], self._observations)
 
-    def _next_observations(self, steps: np.ndarray, lanes: np.ndarray) -> Observations:
-        """The observations that these steps led to, (k, ...)."""
+    def _successors(self, steps: np.ndarray, lanes: np.ndarray) -> tuple[Observations, np.ndarray]:
+        """The observations that these steps led to, (k, ...), and the masks there, (k, n_actions)."""
         rows = (steps + 1) % self._rows
-        newest = optree.tree_map(lambda ring: ring[rows, lanes], self._observations)
+        newest, masks = optree.tree_map(lambda ring: ring[rows, lanes], self._observations), self._masks[rows, lanes]
         for i in np.flatnonzero(self._ended[steps % self._rows, lanes]).tolist():
-            write_lane(newest, i, self._last_observations[int(steps[i]), int(lanes[i])])
+            observation, masks[i] = self._last[int(steps[i]), int(lanes[i])]
+            write_lane(newest, i, observation)
         if self._stack == 1:
-            return newest
-        return optree.tree_map(  # all but the oldest frame of the step's own stack, and the newest
+            return newest, masks
+        stacks = optree.tree_map(  # all but the oldest frame of the step's own stack, and the newest
             lambda stacks, frames: np.concatenate([stacks[:, 1:], frames[:, None]], axis=1),
             self._observations_at(steps, lanes),
             newest,
         )
+        return stacks, masks
 
     @property
     def oldest(self) -> int:
@@ -190,25 +205,22 @@ class Frames:
     def get_steps(self, first: int = 0) -> dict[str, np.ndarray]:
         """Save the steps appended since vector step `first`, as a segment for `set_state`."""
         steps = np.arange(max(first, self.oldest), self.steps)
-        keys = sorted(key for key in self._last_observations if key[0] >= first)
-        leaves = [optree.tree_leaves(self._last_observations[key]) for key in keys]
+        keys = sorted(key for key in self._last if key[0] >= first)
+        last = [[*optree.tree_leaves(self._last[key][0]), self._last[key][1]] for key in keys]
         return {
             "steps": steps,
             **{name: ring[steps % self._rows] for name, ring in self._arrays().items()},
-            "final_keys": np.array(keys, np.int64).reshape(-1, 2),
+            "last_keys": np.array(keys, np.int64).reshape(-1, 2),
             **{
-                f"final_observations_{i}": np.array([leaf[i] for leaf in leaves], ring.dtype).reshape(
-                    -1, *ring.shape[2:]
-                )
-                for i, ring in enumerate(optree.tree_leaves(self._observations))
+                f"last_{i}": np.array([leaves[i] for leaves in last], ring.dtype).reshape(-1, *ring.shape[2:])
+                for i, ring in enumerate(self._frames())
             },
         }
 
     def get_state(self) -> dict[str, Any]:
         """Save what `set_state` needs beside the segments."""
         row = self.steps % self._rows
-        newest = {f"newest_{i}": ring[row].copy() for i, ring in enumerate(optree.tree_leaves(self._observations))}
-        return {"appended": self.steps, **newest}
+        return {"appended": self.steps, **{f"newest_{i}": ring[row].copy() for i, ring in enumerate(self._frames())}}
 
     def set_state(self, state: dict[str, Any], segments: Iterable[dict[str, np.ndarray]]) -> None:
         """Restore what `get_state` and, oldest first, `get_steps` saved.
@@ -216,11 +228,11 @@ class Frames:
         Raises:
             ValueError: they are of a memory of another size.
         """
-        self._last_observations = {}
+        self._last = {}
         self.steps = int(state["appended"])
         for segment in segments:
             self._set_steps(segment)
-        for i, ring in enumerate(optree.tree_leaves(self._observations)):
+        for i, ring in enumerate(self._frames()):
             check_like(f"newest_{i}", state[f"newest_{i}"], ring[0, ...])
             ring[self.steps % self._rows] = state[f"newest_{i}"]
 
@@ -230,20 +242,24 @@ class Frames:
         for name, ring in self._arrays().items():
             check_like(name, segment[name][:0], ring[:0])
             ring[steps[stored] % self._rows] = segment[name][stored]
-        leaves, structure = optree.tree_flatten(self._observations)
+        structure, n_rings = optree.tree_structure(self._observations), len(self._frames())
         first = self.steps - self.maxlen // self.lanes
-        for i, (step, lane) in enumerate(segment["final_keys"].tolist()):
+        for i, (step, lane) in enumerate(segment["last_keys"].tolist()):
             if step >= first:
-                last = [segment[f"final_observations_{leaf}"][i].copy() for leaf in range(len(leaves))]
-                self._last_observations[step, lane] = optree.tree_unflatten(structure, last)
+                *leaves, mask = [segment[f"last_{ring}"][i].copy() for ring in range(n_rings)]
+                self._last[step, lane] = optree.tree_unflatten(structure, leaves), mask
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """All ring arrays by name."""
         return {
             **{f"observations_{i}": ring for i, ring in enumerate(optree.tree_leaves(self._observations))},
+            "masks": self._masks,
             "actions": self._actions,
             "rewards": self._rewards,
             "terminated": self._terminated,
             "ended": self._ended,
-            "next_masks": self._next_masks,
         }
+
+    def _frames(self) -> list[np.ndarray]:
+        """The rings in which a step's successor is the next step's own: those of observations, and the masks."""
+        return [*optree.tree_leaves(self._observations), self._masks]

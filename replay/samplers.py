@@ -14,7 +14,9 @@ from replay.frames import Frames
 class Sampler(Protocol):
     """Picks the transitions of a batch. Slots are those of `Frames`."""
 
-    nbytes: int
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
 
     def append(self, new: np.ndarray, fallen: np.ndarray) -> None:
         """Note the slots of new transitions and of those that fell off, int (lanes,) each."""

@@ -8,10 +8,11 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from blob.judge import Judgement, judge_model, q_values_of_boards
 from blob.policy_map import example_game
 from blob.solver import MAX_STEPS, is_solvable
 from blob_env import MOVE_NAMES, MOVES, BlobRules
@@ -23,10 +24,9 @@ from environments.make import make_env, same_game
 from environments.spaces import QValues
 from environments.symmetry import Symmetry
 from reports.templates import fill_template
+from storage.loading import load_q_values
+from storage.model_file import read_model
 from viewer.drawing import VIRIDIS
-
-if TYPE_CHECKING:
-    from blob.judge import Judgement
 
 LARGEST_TABLE = 40_000_000  # bytes of Q-values in a page
 
@@ -37,7 +37,7 @@ def learned_as_html(config: Config, model: Path | None, trusted: Mapping[str, An
     Args:
         config: the run's settings.
         model: the run's best model, None if it is not there.
-        trusted: as `model_file.read_saved_agent` takes it.
+        trusted: as `model_file.read_model` takes it.
 
     Returns:
         The judge's sentence and the board as HTML; both empty without a model or where the optimum is unknown.
@@ -50,18 +50,14 @@ def learned_as_html(config: Config, model: Path | None, trusted: Mapping[str, An
     if not model:
         print(one_line(f"no model of this run is in {config.models_dir}, so the page has no board: see --model"))
         return "", ""
-    import_tensorflow()
-    from blob.judge import judge_model
-    from storage.loading import load_q_values
-    from storage.model_file import read_saved_agent
-
-    saved = read_saved_agent(model, trusted)
-    if not same_game(saved.config, config):
+    saved = read_model(model, trusted)
+    own = saved.info.config
+    if not same_game(own, config):
         raise InputError(f"--model {model} is of another game than the run")
-    summary = judgement_as_html(judge_model(model, trusted), saved.episode)
-    with closing(make_env(saved.config)) as env:
-        q_values = load_q_values(model, env, saved)
-        return summary, board_as_html(BlobRules(**saved.config.env_args), q_values, saved.config)
+    import_tensorflow()
+    summary = judgement_as_html(judge_model(saved), saved.info.episode)
+    with closing(make_env(own)) as env:
+        return summary, board_as_html(BlobRules(**own.env_args), load_q_values(saved, env), own)
 
 
 def judgement_as_html(judged: Judgement, episode: int) -> str:
@@ -119,8 +115,6 @@ def board_table(rules: BlobRules, q_values: QValues, views: Sequence[Symmetry]) 
         The pairs food * cells + enemy, int64 (pairs,), the smallest of those that look alike; and the Q-values,
         float32 (pairs, cells, 9), by the player's cell, zero where the player cannot be.
     """
-    from blob.judge import q_values_of_boards
-
     n_cells = rules.size**2
     food, enemy = np.divmod(np.arange(n_cells**2), n_cells)
     seen = [_seen_cells(view, n_cells) for view in views]

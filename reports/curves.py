@@ -56,8 +56,8 @@ def read_run(folder: Path) -> RunLog:
     record = read_record(folder)
     try:
         config = Config(**record["config"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder} is not the log folder of a run: it has no run.json with its settings") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{folder / 'run.json'} does not hold settings of this version ({error})") from error
     points: dict[str, dict[int, float]] = {}
     for tag, step, number in read_points(folder):
         points.setdefault(tag, {})[step] = number

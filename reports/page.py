@@ -42,7 +42,7 @@ def make_page(log: RunLog, model: Path | None, trusted: Mapping[str, Any] | None
     Args:
         log: the run, of at least one window.
         model: its best model, if it is there.
-        trusted: as `model_file.read_saved_agent` takes it.
+        trusted: as `model_file.read_model` takes it.
 
     Raises:
         InputError: as `board.learned_as_html`.

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from config import Config
+from config import Config, fields_with
 from console.errors import InputError
 from reports.curves import RunLog
 from training.tags import GREEDY_AVG, REWARD_AVG, STEPS
 
 POINTS = 200  # at which runs are compared, along the axis
 LEGEND_WIDTH = 70  # characters
-NOT_COMPARED = {"seed", "models_dir", "logs_dir", "checkpoint_every"}  # runs that differ only in these form a group
+NOT_COMPARED = fields_with("compared", False)  # runs that differ only in these form a group
 AXES = ("episodes", "steps")
 TAGS = (REWARD_AVG, GREEDY_AVG)  # drawn by default
 

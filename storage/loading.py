@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ from console.errors import InputError
 from environments.known import symmetries_of
 from environments.make import make_env
 from environments.spaces import QValues
-from environments.symmetry import mean_over_symmetries
+from environments.symmetry import Symmetry
 from environments.table_rows import count_states, rows_of
 from storage.model_file import SavedModel
 from storage.versions import versions, warn_of_versions
@@ -93,8 +94,7 @@ def load_q_values(saved: SavedModel, env: gym.Env) -> QValues:
     Raises:
         InputError: as `load_one_view`.
     """
-    symmetries = symmetries_of(env) if saved.info.config.symmetries else ()
-    return mean_over_symmetries(load_one_view(saved, env), symmetries)
+    return _load(saved, env, symmetries_of(env) if saved.info.config.symmetries else ())
 
 
 def load_one_view(saved: SavedModel, env: gym.Env) -> QValues:
@@ -103,11 +103,15 @@ def load_one_view(saved: SavedModel, env: gym.Env) -> QValues:
     Raises:
         InputError: the weights are of another network, or the table is of another environment.
     """
+    return _load(saved, env, ())
+
+
+def _load(saved: SavedModel, env: gym.Env, symmetries: Sequence[Symmetry]) -> QValues:
     if saved.info.config.method == "dqn":
         from networks import compile_q_values
 
-        return compile_q_values(load_network(saved, env), env.observation_space)
-    space: Any = env.observation_space
+        return compile_q_values(load_network(saved, env), env.observation_space, symmetries)
+    space: Any = env.observation_space  # of a table, which holds all views of what it has learned
     table = _table(saved, (count_states(space), int(env.action_space.n)))  # type: ignore[attr-defined]
     return lambda observations: table[rows_of(observations, space)]
 

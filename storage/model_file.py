@@ -34,6 +34,7 @@ from storage.trust import check_trusted
 if TYPE_CHECKING:
     import keras  # takes seconds to import, and a mistake in a file should show before that
 
+SHIPPED_MODEL = Path(__file__).parent.parent / "models" / "blob.model"  # comes with the project
 MEMBER = "agent.json"
 WEIGHTS = "weights.safetensors"
 KERAS_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}

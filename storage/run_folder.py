@@ -17,7 +17,7 @@ from typing import Any
 
 import filelock
 
-from config import Config
+from config import Config, fields_with
 from console.arguments import check_writable
 from console.errors import InputError
 from storage.atomic import atomic_write
@@ -25,8 +25,8 @@ from storage.trust import check_trusted
 from storage.versions import versions, warn_of_versions
 
 FORMAT = 2  # of run.json: other versions of this project write others
-MAY_CHANGE = frozenset({"episodes", "steps"})  # to extend a run
-MAY_REPEAT = frozenset({"env", "env_args", "network", "logs_dir", "models_dir"})
+MAY_CHANGE = fields_with("may_change")  # to extend a run
+MAY_REPEAT = fields_with("may_repeat")
 
 
 def claim_folder(config: Config) -> Path:

@@ -41,23 +41,24 @@ class Transition(NamedTuple):
     truncated: bool
     next_observation: Any
     next_mask: np.ndarray
+    mask: np.ndarray
 
 
 def transitions(memory: ReplayMemory) -> list[Transition]:
-    """All transitions in a memory, the oldest first and lane 0 before lane 1."""
+    """List all transitions in a memory, the oldest first and lane 0 before lane 1."""
     count = len(memory)
-    everything = memory.frames.n_step(memory.frames.slots(np.arange(count)), 1, 1.0)
-    observations, actions, rewards, discounts, next_observations, next_masks = everything
+    held = memory.frames.n_step(memory.frames.slots(np.arange(count)), 1, 1.0)
     ended = memory.get_steps(memory.steps - count // memory.lanes)["ended"].ravel()
     return [
         Transition(
-            optree.tree_map(lambda array, i=i: array[i], observations),
-            int(actions[i]),
-            float(rewards[i]),
-            bool(discounts[i] == 0),
-            bool(ended[i] and discounts[i] != 0),
-            optree.tree_map(lambda array, i=i: array[i], next_observations),
-            next_masks[i],
+            optree.tree_map(lambda array, i=i: array[i], held.observations),
+            int(held.actions[i]),
+            float(held.returns[i]),
+            bool(held.discounts[i] == 0),
+            bool(ended[i] and held.discounts[i] != 0),
+            optree.tree_map(lambda array, i=i: array[i], held.next_observations),
+            held.next_masks[i],
+            held.masks[i],
         )
         for i in range(count)
     ]

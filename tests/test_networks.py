@@ -16,6 +16,7 @@ from console.errors import InputError
 from environments.spaces import example_observation
 from networks import SCALES, SHARPNESS, _grid, build_q_network, suits_xla
 
+PER_ACTION = f"{Path(__file__).parent.parent}/examples/networks.py:per_action"
 BOARD = gym.spaces.Box(0, 255, (10, 10, 3), np.uint8)
 
 
@@ -264,7 +265,7 @@ def test_untrained_heads_sit_on_the_pieces() -> None:
 
 def test_a_network_per_action_shares_no_weights() -> None:
     """What the first action is worth depends on a third of the weights, which the others do not depend on."""
-    model = build_q_network(gym.spaces.Box(-1, 1, (4,), np.float32), 3, "per-action")
+    model = build_q_network(gym.spaces.Box(-1, 1, (4,), np.float32), 3, PER_ACTION)
     alone = build_q_network(gym.spaces.Box(-1, 1, (4,), np.float32), 1)
     assert model.count_params() == 3 * alone.count_params()
     with tf.GradientTape(persistent=True) as tape:
@@ -292,5 +293,5 @@ def test_dueling_head_by_hand() -> None:
 def test_xla_compiles_neither_convolutions_nor_large_boards() -> None:
     assert suits_xla(build_q_network(BOARD, 9))
     assert not suits_xla(build_q_network(BOARD, 9, "tutorial"))
-    assert not suits_xla(build_q_network(gym.spaces.Box(0, 255, (20, 20, 3), np.uint8), 2, "per-action"))
+    assert not suits_xla(build_q_network(gym.spaces.Box(0, 255, (20, 20, 3), np.uint8), 2, PER_ACTION))
     assert not suits_xla(build_q_network(gym.spaces.Box(0, 255, (20, 20, 3), np.uint8), 9))

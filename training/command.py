@@ -1,100 +1,109 @@
-"""The command line of `train.py`."""
+"""The command line of `train.py`, checked before TensorFlow is imported."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from config import Config, flag_of
-from console.arguments import make_parser, parse_env_arg
+from config import Config
+from console.arguments import check_writable, make_parser, parse_env_arg
 from console.errors import exit_on_bad_input
-from presets import PRESETS
-
-Command = Any
-
-
-def read_command():
-    import types
-    from pathlib import Path
-
-    from console.arguments import check_writable
-    from console.signals import end_quietly_on_ctrl_c
-    from console.tensorflow_import import import_tensorflow
-    from environments.check import check_env
-    from storage.model_file import read_model
-    from storage.run_folder import find_run, settings_to_resume
-
-    end_quietly_on_ctrl_c()  # training itself ends more carefully, see StopOnSignal
-    CONFIG, GIVEN, RESUME, QUIET = parse_command_line()
-    with exit_on_bad_input():
-        RUN_DIR = None if RESUME is None else find_run(RESUME, CONFIG.logs_dir)
-        CONFIG = settings_to_resume(RUN_DIR, GIVEN) if RUN_DIR else CONFIG
-        check_writable("--models-dir", CONFIG.models_dir)
-        check_writable("--logs-dir", CONFIG.logs_dir)
-        check_env(CONFIG)
-        if CONFIG.init_from and not RUN_DIR:
-            read_model(Path(CONFIG.init_from), only_weights=True)
-        import_tensorflow()
-    return types.SimpleNamespace(config=CONFIG, resume=RUN_DIR, quiet=QUIET)
+from console.settings import flag_of, types_of
+from console.signals import end_quietly_on_ctrl_c
+from console.tensorflow_import import import_tensorflow
+from environments.check import check_env
+from storage.model_file import read_model
+from storage.run_folder import find_run, settings_to_resume
 
 
-def parse_config(arguments: Sequence[str] | None = None) -> Config:
-    """The settings of `parse_command_line`."""
-    return parse_command_line(arguments).config
-
-
-class CommandLine(NamedTuple):
-    """What `train.py` was told: the settings, those of them that were given, the run to resume (None to start one), and
+class Command(NamedTuple):
+    """A checked command to `train.py`: the settings, the log folder of the run to resume (None for a new run), and
     whether to show no progress."""
 
     config: Config
-    given: dict[str, Any]
+    resume: Path | None
+    quiet: bool
+
+
+def read_command() -> Command:
+    """Read and check the command line, then import TensorFlow.
+
+    TensorFlow takes seconds to import, and the user should not have to wait that long to hear of a mistake. A mistake
+    ends the program with one line and exit code 2.
+    """
+    end_quietly_on_ctrl_c()  # training itself handles signals with StopOnSignal
+    with exit_on_bad_input():
+        settings, run, quiet = parse_command_line()
+        resume = None if run is None else find_run(run, settings.get("logs_dir", Config.logs_dir))
+        config = settings_to_resume(resume, settings) if resume else Config.from_preset(**settings)
+        _check(config, new=resume is None)
+        import_tensorflow()
+    return Command(config, resume, quiet)
+
+
+def _check(config: Config, new: bool) -> None:
+    check_writable("--models-dir", config.models_dir)
+    check_writable("--logs-dir", config.logs_dir)
+    check_env(config)
+    if config.init_from and new:
+        read_model(Path(config.init_from), only_weights=True)
+
+
+class Given(NamedTuple):
+    """A command line as it was typed: only the settings that were given, the run to resume, and whether to be quiet."""
+
+    settings: dict[str, Any]
     resume: str | None
     quiet: bool
 
 
-def parse_command_line(arguments: Sequence[str] | None = None) -> CommandLine:
-    """Read the command line of `train.py`; a mistake ends the program with one line and exit code 2."""
+def parse_command_line(arguments: Sequence[str] | None = None) -> Given:
+    """Parse the command line. `Config` checks the values of the settings.
+
+    Raises:
+        InputError: an option of the environment is not KEY=VALUE.
+        SystemExit: argparse has reported another mistake.
+    """
+    settings = vars(_make_parser().parse_args(arguments))
+    size, resume, quiet = settings.pop("size"), settings.pop("resume"), settings.pop("quiet")
+    if "env_args" in settings:
+        settings["env_args"] = dict(parse_env_arg(text) for text in settings["env_args"])
+    if size is not None:
+        settings["env_args"] = {"size": size, **settings.get("env_args", {})}
+    return Given(settings, resume, quiet)
+
+
+def _make_parser() -> argparse.ArgumentParser:
     parser = make_parser(
-        "Train a deep Q-network on a Gymnasium environment with discrete actions. The defaults are Blob's; other "
-        "environments' are in presets.py."
+        "Train a deep Q-network on a Gymnasium environment with discrete actions. The defaults suit Blob; the folder "
+        "presets holds settings that suit other environments."
     )
     for setting in fields(Config):
-        default = setting.default if setting.name != "env_args" else "none"
-        kind = str(setting.type).removesuffix(" | None")
-        options: dict[str, Any] = {
-            "help": f"{setting.metadata['help']} (default: {default})",
-            "default": argparse.SUPPRESS,
-        }
-        if kind == "bool":
-            options["action"] = argparse.BooleanOptionalAction
-        elif setting.name == "env_args":
-            options |= {"nargs": "*", "metavar": "KEY=VALUE"}
-        elif setting.name == "preset":
-            options |= {"choices": tuple(PRESETS)}
-        elif "choices" in setting.metadata:
-            options |= {"choices": setting.metadata["choices"]}
-        else:
-            options |= {"type": {"int": int, "float": float, "str": str}[kind], "metavar": kind.upper()}
-        parser.add_argument(flag_of(setting.name), **options)
+        parser.add_argument(flag_of(setting.name), default=argparse.SUPPRESS, **_options(setting))
     parser.add_argument(
         "--size", type=int, metavar="INT", help="cells along Blob's side, short for --env-args size=INT"
     )
     parser.add_argument(
-        "--resume",
-        metavar="RUN",
-        help="go on with a run in --logs-dir from its last checkpoint; latest is the last run",
+        "--resume", metavar="RUN", help="continue a run in --logs-dir from its last checkpoint; latest is the last run"
     )
-    parser.add_argument("--quiet", action="store_true", help="show no progress, only what the run came to")
-    given = vars(parser.parse_args(arguments))
-    size, resume, quiet = given.pop("size"), given.pop("resume"), given.pop("quiet")
-    with exit_on_bad_input(parser.prog):
-        if "env_args" in given:
-            given["env_args"] = dict(parse_env_arg(text) for text in given["env_args"])
-        if size is not None:
-            given["env_args"] = {"size": size, **given.get("env_args", {})}
-        # A run to resume has settings of its own, with which those given are checked later.
-        config = Config.from_preset(**{k: v for k, v in given.items() if not resume or k == "logs_dir"})
-        return CommandLine(config, given, resume, quiet)
+    parser.add_argument("--quiet", action="store_true", help="show no progress, only the results")
+    return parser
+
+
+def _options(setting: Field) -> dict[str, Any]:
+    """Return what argparse needs to know about a setting."""
+    default = "none" if setting.default in (None, MISSING) else setting.default
+    if setting.name == "preset":
+        default = "the one that suits --env and --method"
+    help = {"help": f"{setting.metadata['help']} (default: {default})"}
+    kind = types_of(Config)[setting.name][0]
+    if "choices" in setting.metadata:
+        return {**help, "choices": setting.metadata["choices"]}
+    if kind is dict:
+        return {**help, "nargs": "*", "metavar": "KEY=VALUE"}
+    if kind is bool:
+        return {**help, "action": argparse.BooleanOptionalAction}
+    return {**help, "type": kind, "metavar": kind.__name__.upper()}

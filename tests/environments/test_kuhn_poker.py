@@ -88,9 +88,9 @@ def test_the_agent_learns_the_best_response(tmp_path: Path) -> None:
         models_dir=f"{tmp_path}/models",
         logs_dir=f"{tmp_path}/logs",
     )
-    run = train(config)
-    assert run.best
-    saved = read_model(run.best, {"env": config.env})
+    best = train(config).best
+    assert best
+    saved = read_model(best.path, {"env": config.env})
     q_values = load_q_values(saved, make_saved_env(saved))
     policy: Policy = {}
     for card, spot in itertools.product(range(3), range(4)):

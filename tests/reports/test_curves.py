@@ -21,7 +21,7 @@ from training.tensorboard_callback import EpisodeTensorBoard
 
 
 def test_windows_with_gaps_are_left_out(tmp_path: Path) -> None:
-    """As after a disk was full; and a folder named like an event file."""
+    """A full disk leaves such windows. A folder named like an event file does no harm."""
     whole = {f"reward_{key}": -200.0 for key in ("avg", "min", "max")}
     whole |= {"epsilon": 1.0, "steps": 9.0, "updates": 1.0, "episode_length": 20.0, "greedy_avg": -200.0}
     events = EpisodeTensorBoard(tmp_path, Config())
@@ -31,7 +31,7 @@ def test_windows_with_gaps_are_left_out(tmp_path: Path) -> None:
         events.on_epoch_end(window, {"episode": 50.0 * window, **numbers})
     events.on_train_end()
     (tmp_path / "events.out.tfevents.9").mkdir()
-    record = {"config": dataclasses.asdict(Config()), "starts": []}
+    record = {"format": 2, "config": dataclasses.asdict(Config()), "starts": []}
     (tmp_path / "run.json").write_text(json.dumps(record))
     found = read_run(tmp_path)
     assert {tag: len(values) for tag, values in found.curves.items()} == dict.fromkeys(found.curves, 2)
@@ -65,7 +65,7 @@ def test_what_is_no_run(tmp_path: Path) -> None:
 
 
 def write_event(folder: Path, **fields: Any) -> None:
-    """An event file with one value, of tag a/b, unless told otherwise."""
+    """Write an event file with one value, by default of tag a/b."""
     value = Summary.Value(**{"tag": "a/b", **fields})
     writer = EventFileWriter(str(folder))
     writer.add_event(Event(step=3, summary=Summary(value=[value])))
@@ -77,7 +77,7 @@ def metadata(plugin: str) -> SummaryMetadata:
 
 
 def test_events_of_a_stranger(tmp_path: Path) -> None:
-    """A small file that says that it holds much, texts where numbers should be, images in too few parts."""
+    """A small file that claims to hold a lot, texts in place of numbers, images with parts missing."""
     huge = make_tensor_proto([1.0])
     huge.tensor_shape.dim[0].size = 4_000_000_000
     scalars = metadata("scalars")

@@ -15,12 +15,12 @@ from console.errors import InputError
 from reports.curves import RunLog, read_run
 from reports.findings import find_problems
 from train import train
-from training.run import Run
+from training.result import RunResult
 
 MakeConfig = Callable[..., Config]
 
 
-def findings_of(run: Run) -> str:
+def findings_of(run: RunResult) -> str:
     return "\n".join(find_problems(read_run(run.log_dir)))
 
 
@@ -63,7 +63,7 @@ def test_a_run_that_stopped_itself(small_config: MakeConfig) -> None:
 
 
 class Spoil(keras.callbacks.Callback):
-    """Before a window begins, sets the Q-values of the last layer's first action to a number above or below all."""
+    """Before a window begins, sets the Q-value of the first action to a constant far from all others."""
 
     def __init__(self, window: int, value: float) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Spoil(keras.callbacks.Callback):
 
 
 def test_a_run_that_collapsed(small_config: MakeConfig) -> None:
-    """It learned to win, and then always goes the same way."""
+    """It learned to win; then it always moves the same way."""
     config = small_config(
         episodes=600, lanes=8, learn_every=4, batch_size=64, epsilon_decay=0.995, epsilon_min=0.1, evaluate_every=100,
         learning_rate_schedule="linear",
@@ -126,8 +126,8 @@ def log(config: Config, curves: dict[str, np.ndarray]) -> RunLog:
 
 
 def test_by_hand() -> None:
-    # One window is played at epsilon above 0.9: its returns span 200, about four standard deviations of 50, of which 50
-    # episodes leave an error of 7.1: 14 is chance.
+    # One window has an epsilon above 0.9. Its returns span 200, about four standard deviations of 50 each, so the mean
+    # of its 50 episodes has a standard error of 7.1: a difference of 14 is chance.
     config = Config(episodes=500)
     assert any("stuck" in text for text in find_problems(log(config, curves_of([-200.0] * 9 + [-187.0]))))
     assert find_problems(log(config, curves_of([-200.0] * 9 + [-185.0]))) == []
@@ -144,7 +144,7 @@ def test_by_hand() -> None:
 
 
 def test_a_table_may_learn_from_random_play() -> None:
-    """Q-learning with an epsilon of 1 is no mistake, and a table needs no memory; SARSA would learn random play."""
+    """Q-learning with an epsilon of 1 is no mistake, and a table needs no memory. SARSA would learn random play."""
     curves = {**curves_of([-200.0] * 5 + [20.0] * 5), "run/epsilon": np.ones(10)}
     assert find_problems(log(Config(method="q-learning", memory_size=32, episodes=500), curves)) == []
     (text,) = find_problems(log(Config(method="sarsa", episodes=500), curves))

@@ -1,4 +1,4 @@
-"""The web page of a run: its table of Q-values, and what a real browser makes of it."""
+"""The web page of a run: its table of Q-values, and how a real browser shows it."""
 
 import dataclasses
 import re
@@ -13,14 +13,14 @@ from conftest import save_untrained
 
 from blob.callbacks import PercentOfOptimum, PolicyMap
 from blob.solver import Games
-from blob_env import BlobRules
+from blob_env import BlobEnv, BlobRules
 from config import Config
 from console.errors import InputError
 from reports.board import board_as_html, board_table, board_views
 from reports.curves import read_run
 from reports.page import find_model, make_page, pictures_as_html
 from storage.loading import load_q_values, make_saved_env
-from storage.model_file import read_saved_agent
+from storage.model_file import read_model
 from train import train
 
 ROOT = Path(__file__).parent.parent.parent
@@ -44,8 +44,8 @@ def test_the_table_has_every_board_once(symmetric: bool) -> None:
         return observations.reshape(len(observations), -1)[:, :9].astype(np.float32) + np.arange(9)
 
     pairs, table = board_table(rules, q_values, board_views(rules, symmetric))
-    # Of the 72 pairs of two different cells, by Burnside's lemma: the identity leaves 72 as they are, each of the four
-    # mirrors those of its axis's three cells, 6, and the turns none: (72 + 4 * 6) / 8 = 12.
+    # Burnside's lemma for the 72 pairs of different cells: the identity fixes all 72, each of the four reflections the
+    # 6 pairs on its axis of three cells, and the rotations none: (72 + 4 * 6) / 8 = 12.
     assert len(pairs) == (12 if symmetric else 72)
     assert table.shape == (len(pairs), 9, 9)
     for pair, of_player in zip(pairs.tolist(), table, strict=True):
@@ -61,8 +61,9 @@ def test_the_table_has_every_board_once(symmetric: bool) -> None:
 def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path: Path) -> None:
     config = small_config()
     run = train(config, [PercentOfOptimum(config), PolicyMap(config)])
+    assert run.best
     path = tmp_path / "page.html"
-    path.write_text(make_page(read_run(run.log_dir), run.best), encoding="utf-8")
+    path.write_text(make_page(read_run(run.log_dir), run.best.path), encoding="utf-8")
     browser.get(path.as_uri())
     assert (
         browser.execute_script("return performance.getEntriesByType('resource').length") == 0
@@ -75,9 +76,8 @@ def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path:
     assert browser.execute_script(loaded) == [True] * 4
 
     assert run.best
-    saved = read_saved_agent(run.best)
-    env = make_saved_env(run.best, saved)
-    compare_with_agent(browser, saved.config, load_q_values(run.best, env, saved))
+    saved = read_model(run.best.path)
+    compare_with_agent(browser, saved.info.config, load_q_values(saved, make_saved_env(saved)))
 
     food, enemy = browser.execute_script("return [food, enemy]")
     game = Games(BlobRules(size=4), np.array([food]), np.array([enemy]))
@@ -96,12 +96,11 @@ def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path:
 
 @pytest.mark.parametrize(("size", "symmetries"), [(2, True), (3, False), (6, True)])
 def test_the_board_of_other_agents(browser: Any, tmp_path: Path, size: int, symmetries: bool) -> None:
-    """With the network that the settings pick, and of an agent that errs in every view in another way."""
+    """Agents with the default network, whose errors differ from view to view."""
     config = Config(env_args={"size": size}, seed=3, symmetries=symmetries)
     save_untrained(tmp_path / "x.model", config)
-    saved = read_saved_agent(tmp_path / "x.model")
-    env = make_saved_env(tmp_path / "x.model", saved)
-    q_values = load_q_values(tmp_path / "x.model", env, saved)
+    saved = read_model(tmp_path / "x.model")
+    q_values = load_q_values(saved, make_saved_env(saved))
     (tmp_path / "page.html").write_text(board_as_html(BlobRules(size=size), q_values, config), encoding="utf-8")
     browser.get((tmp_path / "page.html").as_uri())
     compare_with_agent(browser, config, q_values)
@@ -110,7 +109,7 @@ def test_the_board_of_other_agents(browser: Any, tmp_path: Path, size: int, symm
 
 
 def compare_with_agent(browser: Any, config: Config, q_values: Callable[[np.ndarray], np.ndarray]) -> None:
-    """The page's actions are the agent's on 1,000 random boards, but where two are as good as equal: how many."""
+    """On 1,000 random boards, the page's actions are the agent's, unless two Q-values are as good as equal."""
     rules = BlobRules(**config.env_args)
     boards = random_boards(rules.size, 1_000)
     shown = browser.execute_script("return arguments[0].map(board => qValues(...board))", boards.tolist())
@@ -126,9 +125,30 @@ def compare_with_agent(browser: Any, config: Config, q_values: Callable[[np.ndar
 def test_other_environments_have_a_page_without_a_board(small_config: MakeConfig, tmp_path: Path) -> None:
     config = small_config(env="FrozenLake-v1", env_args={"is_slippery": False, "map_name": "4x4"})
     run = train(config)
+    assert run.best
     page = make_page(read_run(run.log_dir), find_model(run.log_dir, config))
     assert "What it has learned" not in page and "How it learned" in page and "@{" not in page
-    assert page.count("<figure>") == 4 and find_model(run.log_dir, config) == run.best
+    assert page.count("<figure>") == 4 and find_model(run.log_dir, config) == run.best.path
+
+
+def test_the_judge_and_the_board_close_their_environments(
+    small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(small_config(episodes=20))
+    assert run.best
+    closed = []
+    monkeypatch.setattr(BlobEnv, "close", lambda self: closed.append(self))
+    page = make_page(read_run(run.log_dir), run.best.path)
+    assert len(closed) == 2
+    assert "From all 3,360 starts, the best model, saved after 20 episodes, earns <b>" in page
+    assert "seeks the food F (+25) and avoids the enemy E (-300); any other step costs 1." in page
+
+
+def test_a_blob_run_whose_model_is_gone(small_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(small_config(episodes=20))
+    page = make_page(read_run(run.log_dir), None)
+    assert "What it has learned" not in page and "How it learned" in page
+    assert f"no model of this run is in {run.config.models_dir}" in capsys.readouterr().out
 
 
 def test_a_model_of_another_game(small_config: MakeConfig, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_groups_are_named_by_what_sets_them_apart() -> None:
     assert plot.group_names([one, Config(seed=2)]) == ["Blob-v0", "Blob-v0"]
     other = dataclasses.replace(one, double=True, seed=3)
     assert plot.group_names([one, other]) == ["double=False", "double=True"]
-    # A preset differs in dozens of settings, which its name says in a word.
+    # A preset differs in dozens of settings; its name stands for all of them.
     tutorial, cart = Config.from_preset(preset="tutorial"), Config.from_preset(env="CartPole-v1")
     assert plot.group_names([one, other, tutorial, cart]) == [
         "Blob-v0, default, double=False", "Blob-v0, default, double=True", "Blob-v0, tutorial", "CartPole-v1",
@@ -35,7 +35,7 @@ def log(episodes: list[float], rewards: list[float]) -> RunLog:
 
 
 def test_curves_at_the_same_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Of the places 0, 5, ..., 20 the first run, from 0 to 10, has three: y = x. The other, from 5 on, has four: y = 7.
+    # Of the places 0, 5, ..., 20, the first run (y = x) reaches from 0 to 10, the second (y = 7) from 5 to 20.
     monkeypatch.setattr(plot, "POINTS", 5)
     first = log([0, 10], [0, 10])
     second = log([5, 20], [7, 7])
@@ -43,7 +43,7 @@ def test_curves_at_the_same_places(monkeypatch: pytest.MonkeyPatch) -> None:
     assert columns["x"] == [0, 5, 10, 5, 10, 15, 20]
     assert columns["y"] == [0, 5, 10, 7, 7, 7, 7]
     assert columns["group"] == ["a"] * 3 + ["b"] * 4
-    # Of the steps, ten for each episode, 0, 50, ..., 200.
+    # The same places in steps, ten an episode: 0, 50, ..., 200.
     columns = plot.resample(["a", "b"], [first, second], "reward/avg", "steps")
     assert columns["x"] == [0, 50, 100, 50, 100, 150, 200] and columns["y"] == [0, 5, 10, 7, 7, 7, 7]
 
@@ -55,7 +55,7 @@ def test_a_curve_that_is_not_there() -> None:
 
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_a_picture(tmp_path: Path, ending: str) -> None:
-    """Two seeds in a band: above the mean of 1 and 3 at the first place and below it there is colour."""
+    """Two seeds make a band: 1 and 3 at the first place, with their mean between them."""
     columns: dict[str, list[Any]] = {"x": [0.0, 1.0] * 2, "y": [1.0, 2.0, 3.0, 2.0], "group": ["Blob-v0"] * 4}
     out = tmp_path / f"curves.{ending}"
     plot.draw({"reward/avg": columns, "greedy/avg": columns}, "episodes", {"Blob-v0": 2}, out)

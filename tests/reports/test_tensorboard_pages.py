@@ -1,4 +1,4 @@
-"""What people look at: TensorBoard's pages of real runs, in a real browser."""
+"""TensorBoard's pages of real runs, in a real browser."""
 
 import json
 import socket
@@ -15,10 +15,10 @@ import pytest
 from blob.callbacks import PercentOfOptimum, PolicyMap
 from config import Config
 from train import train
-from training.summary import STORY
+from training.summary import CHARTS_PAGE
 
-SCREENSHOTS = Path(__file__).parent.parent.parent / "screenshots"  # to be looked at; not in git
-# TensorBoard's elements nest in shadow roots. What is drawn of each kind, visible and not empty.
+SCREENSHOTS = Path(__file__).parent.parent.parent / "screenshots"  # for people to look at; not in git
+# Counts what is drawn of each kind, visible and not empty, inside TensorBoard's nested shadow roots.
 COUNT = """
 const found = {line: 0, band: 0, drawn: 0, image: 0, histogram: 0, trial: 0, metric: 0};
 const paths = (chart) => [...(chart.shadowRoot || chart).querySelectorAll('path')];
@@ -47,7 +47,7 @@ return found;
 
 @pytest.fixture
 def tensorboard(small_config: Callable[..., Config]) -> Iterator[str]:
-    """The address of a server over two real runs."""
+    """The address of a TensorBoard server that shows two real runs."""
     config = small_config(episodes=100)
     train(config, [PercentOfOptimum(config), PolicyMap(config)])
     train(small_config(seed=8))
@@ -76,11 +76,11 @@ def runs(address: str) -> list[str]:
 
 
 def test_pages(tensorboard: str, browser: Any) -> None:
-    """The address that a run prints opens on the seven charts of its story; its pictures and histograms
-    are there, and a table compares the runs."""
+    """The address that a run prints opens the seven charts. Pictures and histograms are there, and a table compares the
+    runs."""
     SCREENSHOTS.mkdir(exist_ok=True)
     needed = {
-        STORY.partition("#")[2]: {"line": 6, "band": 1, "drawn": 7},
+        CHARTS_PAGE.partition("#")[2]: {"line": 6, "band": 1, "drawn": 7},
         "images": {"image": 3},  # greedy play from the fixed start and the worst, and the policy map
         "histograms": {"histogram": 3},
         "hparams": {"trial": 2, "metric": 1},  # both runs, by name

@@ -174,11 +174,11 @@ def test_default_callbacks_are_in_order(small_config: MakeConfig, tmp_path: Path
         assert [type(callback) for callback in found] == [*kinds, Calls, Pictures, EpisodeTensorBoard]
 
 
-def test_the_learning_rate_falls_to_zero() -> None:
+def test_the_learning_rate_falls_to_zero(tmp_path: Path) -> None:
     agent = an_agent()
     agent.config = Config(learning_rate=0.4)
     agent.online.compile(optimizer=keras.optimizers.SGD(0.4))
-    epochs = Epochs(default_callbacks(agent, Path("unused"), [], resumed=True)[:1], agent, EVALUATION)
+    epochs = Epochs(default_callbacks(agent, tmp_path, [], resumed=True)[:1], agent, EVALUATION)
     rates = []
     for window, agent.progress in enumerate((0.0, 0.25, 0.75)):
         epochs.open_window(window)

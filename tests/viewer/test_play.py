@@ -1,5 +1,8 @@
-"""Watching and playing: an episode step by step, and what keys do."""
+"""Watching and playing: episodes step by step, keys, the command line of play.py, and the optimal player."""
 
+import contextlib
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,18 +19,18 @@ from config import Config
 from console.errors import InputError
 from environments.known import action_names
 from environments.make import make_env, same_game
-from play import check_opponent, parse_arguments
-from storage.model_file import read_model
+from play import main, parse_arguments, read_opponent
+from storage.model_file import SHIPPED_MODEL, read_model
 from viewer.episode import Episode
 from viewer.keys import action_keys
-from viewer.playback import Playback
+from viewer.playback import FOREVER, Playback
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 class Stairs(gym.Env):
-    """Action 1 (4, as the space counts) climbs for a reward of 10, action 0 stays for -1, not legal at the bottom;
-    the third step is the top."""
+    """Three stairs: action 1 climbs one for a reward of 10, action 0 stays for -1, which is illegal at the bottom. The
+    action space starts at 3."""
 
     observation_space = gym.spaces.Box(0, 9, (1,), np.float32)
     action_space = gym.spaces.Discrete(2, start=3)
@@ -40,15 +43,15 @@ class Stairs(gym.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         self.seeds.append(seed)
         self.at = 0
-        return self._see()
+        return self._observe()
 
-    def _see(self) -> tuple[np.ndarray, dict]:
+    def _observe(self) -> tuple[np.ndarray, dict]:
         return np.array([self.at], np.float32), {"action_mask": np.array([self.at > 0, True], np.int8)}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
         action -= 3
         self.at += int(action)
-        observation, info = self._see()
+        observation, info = self._observe()
         return observation, 10.0 if action else -1.0, self.at == 3, False, info
 
     def render(self) -> Any:
@@ -68,7 +71,7 @@ def stay(observations: np.ndarray) -> np.ndarray:
 def test_an_episode_by_hand() -> None:
     episode = Episode(Stairs(), stay, "stays")
     episode.reset(5)
-    assert (episode.greedy, str(episode)) == (1, "return 0, 0 steps")  # staying is valued more, but is not legal there
+    assert (episode.greedy, str(episode)) == (1, "return 0, 0 steps")  # staying is illegal at the bottom
     assert not episode.is_legal(0) and episode.values is not None and episode.values.tolist() == [9, 1]
     episode.step()
     episode.step()
@@ -81,7 +84,7 @@ def test_an_episode_by_hand() -> None:
 
 
 class Script:
-    """A screen whose keys are given. It notes what it shows, the time it is asked to wait, and what comes when."""
+    """A screen with a given sequence of keys, which notes the lengths of the episodes and the times to wait."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = iter(keys)
@@ -98,22 +101,19 @@ class Script:
     def close(self) -> None: ...
 
 
-def played(keys: Sequence[str], count: int = 1, actions: dict[str, int] | None = None) -> tuple[Script, Stairs]:
+def play_keys(keys: Sequence[str], count: int = 1, actions: dict[str, int] | None = None) -> tuple[Script, Stairs]:
     env = Stairs()
     screen = Script(keys)
     episodes = [Episode(env, climb, "climber")]
     if actions:
         episodes.insert(0, Episode(Stairs(), None, "you"))
     Playback(episodes, screen, 2.0, actions).play(7, count)
-    assert next(screen.keys, None) is None, "not all keys were asked for"
+    assert next(screen.keys, None) is None, "some keys were not read"
     return screen, env
 
 
-FOREVER = 1e9
-
-
-def test_without_keys_it_plays_on(capsys: pytest.CaptureFixture[str]) -> None:
-    screen, env = played([""] * 8, count=2)
+def test_it_plays_on_without_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    screen, env = play_keys([""] * 8, count=2)
     assert env.seeds == [7, 8]
     assert screen.shown == [[0], [1], [2], [3]] * 2
     assert screen.waits == [0.5, 0.5, 0.5, 2.0] * 2  # the end stays for four frames
@@ -131,37 +131,37 @@ def test_without_keys_it_plays_on(capsys: pytest.CaptureFixture[str]) -> None:
     ids=["pause", "step", "pace", "no meaning"],
 )
 def test_keys(keys: list[str], shown: list[int], waits: list[float]) -> None:
-    screen, _ = played(keys)
+    screen, _ = play_keys(keys)
     assert [lengths[0] for lengths in screen.shown] == shown
     assert screen.waits == pytest.approx(waits)
 
 
 def test_restart_next_and_quit(capsys: pytest.CaptureFixture[str]) -> None:
-    screen, env = played(["", "r", "", "n", "q"], count=5)
+    screen, env = play_keys(["", "r", "", "n", "q"], count=5)
     assert env.seeds == [7, 7, 8] and screen.shown == [[0], [1], [0], [1], [0]]
-    told = capsys.readouterr().out.splitlines()
-    assert told[0] == told[1] == "episode 1: return 10, 1 steps, stopped"
-    assert told[2:] == ["episode 2: return 0, 0 steps, stopped"]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == printed[1] == "episode 1: return 10, 1 steps, stopped"
+    assert printed[2:] == ["episode 2: return 0, 0 steps, stopped"]
 
 
 def test_a_person_plays(capsys: pytest.CaptureFixture[str]) -> None:
-    # 0 is not legal at the bottom; the model takes a step for each of the person's, and is through before.
+    # 0 is illegal at the bottom. The model takes one step after each of the person's, and ends before.
     keys = ["0", "1", "", "0", "1", "1", ""]
-    screen, _ = played(keys, actions={"0": 0, "1": 1})
+    screen, _ = play_keys(keys, actions={"0": 0, "1": 1})
     assert screen.shown == [[0, 0], [0, 0], [1, 1], [1, 1], [2, 2], [3, 3], [4, 3]]
     assert screen.waits == [FOREVER] * 6 + [2.0]
-    told = capsys.readouterr().out
-    assert told == "episode 1: you: return 29, 4 steps, terminated; climber: return 30, 3 steps, terminated\n"
+    printed = capsys.readouterr().out
+    assert printed == "episode 1: you: return 29, 4 steps, terminated; climber: return 30, 3 steps, terminated\n"
 
 
-def test_a_key_that_is_held_plays_no_further_than_to_the_end() -> None:
-    screen, env = played(["1", "1", "1", "1", "1", "", "q"], 2, actions={"1": 1})
+def test_a_key_held_down_does_not_skip_the_last_frame() -> None:
+    screen, env = play_keys(["1", "1", "1", "1", "1", "", "q"], 2, actions={"1": 1})
     assert env.seeds == [7, 8]
     assert screen.shown == [[0, 0], [1, 1], [2, 2], [3, 3], [3, 3], [3, 3], [0, 0]]
 
 
-def test_it_does_not_get_too_fast_to_listen() -> None:
-    screen, _ = played(["="] * 40 + ["q"])
+def test_the_speed_is_limited() -> None:
+    screen, _ = play_keys(["="] * 40 + ["q"])
     assert min(screen.waits) == 0.001
 
 
@@ -179,7 +179,7 @@ def test_the_same_game(one: dict[str, Any], other: dict[str, Any], same: bool) -
     assert same_game(Config(**one), Config(**other)) == same
 
 
-def test_opponents_that_there_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_opponents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own, other = tmp_path / "own.model", tmp_path / "other.model"
     save_untrained(own, Config(env_args={"size": 4, "enemy_moves": True}))
     save_untrained(other, Config(env_args={"size": 5}))
@@ -190,7 +190,58 @@ def test_opponents_that_there_are_not(tmp_path: Path, monkeypatch: pytest.Monkey
     ):
         monkeypatch.setattr(sys, "argv", ["play.py", str(own), "--versus", versus])
         with pytest.raises(InputError, match=words):
-            check_opponent(parse_arguments(), read_model(own))
+            read_opponent(parse_arguments(), read_model(own))
+
+
+def test_the_default_model(tmp_path: Path) -> None:
+    """Without arguments, `play.py` plays the project's own model, from any folder."""
+    assert SHIPPED_MODEL == ROOT / "models" / "blob.model"
+    if not SHIPPED_MODEL.is_file():
+        pytest.skip("there is no models/blob.model")
+    env = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    played = subprocess.run(
+        [sys.executable, str(ROOT / "play.py")], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert played.returncode == 0, played.stderr
+    assert [line.split(":")[0] for line in played.stdout.splitlines() if line.startswith("episode ")] == [
+        f"episode {number}" for number in range(1, 6)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("against_itself", "error", "raised"),
+    [(False, None, None), (True, None, None), (False, InputError, SystemExit), (False, RuntimeError, RuntimeError)],
+)
+def test_every_environment_is_closed(
+    against_itself: bool,
+    error: type[Exception] | None,
+    raised: type[BaseException] | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "x.model"
+    save_untrained(path, Config(env_args={"size": 4}, network="dense"))
+    versus = str(path) if against_itself else "optimal"
+    flags = ["--versus", versus, "--render", "ansi", "--fps", "1000", "--episodes", "1"]
+    monkeypatch.setattr(sys, "argv", ["play.py", str(path), *flags])
+    monkeypatch.setattr("play.end_quietly", lambda: None)
+    made, closed, make = [], [], BlobEnv.__init__
+
+    def make_and_note(env: BlobEnv, **options: Any) -> None:
+        make(env, **options)
+        made.append(id(env))
+
+    def fail(*_: object) -> None:
+        raise error("it fails") if error else AssertionError
+
+    monkeypatch.setattr(BlobEnv, "__init__", make_and_note)
+    monkeypatch.setattr(BlobEnv, "close", lambda env: closed.append(id(env)))
+    if error:
+        monkeypatch.setattr(Playback, "play", fail)
+    with pytest.raises(raised) if raised else contextlib.nullcontext():
+        main()
+    assert len(made) == 3  # for the metadata, and one for each player
+    assert sorted(made) == sorted(closed)
 
 
 def test_keys_of_actions() -> None:
@@ -213,8 +264,8 @@ def test_keys_of_actions() -> None:
 
 
 @pytest.mark.parametrize("move_reward", [-1.0, 0.0])
-def test_the_optimal_player_wins_as_fast_as_can_be(move_reward: float) -> None:
-    # Without a reward of moves all safe ones are worth the same, and it must not dawdle.
+def test_the_optimal_player_wins_as_fast_as_possible(move_reward: float) -> None:
+    # If moves cost nothing, all safe paths to the food have the same return: it must take a shortest one.
     env = make_env(Config(env_args={"size": 6, "move_reward": move_reward}))
     episode = Episode(env, best_q_values(env))
     for seed in range(30):
@@ -222,8 +273,8 @@ def test_the_optimal_player_wins_as_fast_as_can_be(move_reward: float) -> None:
         blob = env.unwrapped
         assert isinstance(blob, BlobEnv)
         player, food, enemy = blob.positions[0]
-        apart = np.abs(player - food).max()
+        distance = np.abs(player - food).max()
         while not episode.ending:
             episode.step()
-        way_round = int((np.abs(player - enemy).max() <= apart) and apart > 1)
-        assert episode.ending == "won" and apart <= episode.length <= apart + way_round
+        detour = int((np.abs(player - enemy).max() <= distance) and distance > 1)
+        assert episode.ending == "won" and distance <= episode.length <= distance + detour

@@ -1,4 +1,4 @@
-"""What observations look like as arrays."""
+"""Observations as arrays: their shapes, dtypes and structure."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def test_few_bits_hold_every_value(space: gym.Space, shape: tuple[int, ...], dty
         np.testing.assert_allclose(sample.astype(dtype), sample, rtol=1e-6)
 
 
-def test_the_structure_is_the_spaces() -> None:
+def test_the_structure_is_that_of_the_space() -> None:
     space: Any = Dict(b=Tuple([Discrete(3), Box(0, 1, (2,))]), a=Dict(c=MultiBinary(4)))
     example: Any = example_observation(space)
     sample: Any = space.sample()
@@ -46,11 +46,11 @@ def test_numbers_too_large_for_32_bits_do_not_wrap() -> None:
 
 
 @pytest.mark.parametrize("space", [Box(0, 1, (0,), np.float32), Tuple([]), Dict()], ids=str)
-def test_what_holds_nothing_is_refused(space: gym.Space) -> None:
+def test_a_space_that_holds_nothing_is_refused(space: gym.Space) -> None:
     with pytest.raises(InputError, match=r"there is no network for observations of .*: (they hold no|it is empty)"):
         example_observation(space)
 
 
-def test_what_has_no_network_is_named() -> None:
+def test_a_part_without_a_network_is_named() -> None:
     with pytest.raises(InputError, match=r"no network for observations of Text"):
         example_observation(Dict(a=Discrete(2), b=Text(5)))
