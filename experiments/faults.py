@@ -172,7 +172,7 @@ ROOT_FAULTS = [
     ),
     *faults(
         "q_table.py",
-        "tests/test_q_table.py::test_a_finished_run_whose_last_model_was_not_written_is_finished",
+        "tests/test_q_table_runs.py::test_a_finished_run_whose_last_model_was_not_written_is_finished",
         ("the latest step forgotten", 'self._set_latest(observations, actions, state["td_errors"])', "pass"),
     ),
     *faults(

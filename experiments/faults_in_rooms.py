@@ -248,7 +248,7 @@ ROOM_FAULTS = [
     ),
     *faults(
         "training/snapshot.py",
-        f"{TROUBLE}::test_a_signal_in_an_evaluation",
+        f"{TROUBLE}::test_a_signal_in_an_evaluation[stopped]",
         ("early stopping forgotten", '= state["stopped_at"] == limits', "= False"),
     ),
     *faults(
@@ -318,7 +318,7 @@ ROOM_FAULTS = [
     ),
     *faults(
         "blob/optimal_player.py",
-        "tests/viewer/test_play.py::test_the_optimal_player_wins_as_fast_as_can_be",
+        "tests/viewer/test_play.py::test_the_optimal_player_wins_as_fast_as_possible",
         ("the best play of another game", "if tuple(others) not in solved:", "if not solved:"),
     ),
     *faults(
