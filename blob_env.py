@@ -25,6 +25,7 @@ LETTERS = "PFE"
 OBSERVATIONS = ("image", "offsets", "cells")
 WINDOW_PIXELS = 300
 Turn = tuple[bool, ...]  # transpose, flip x, flip y
+SymmetryData = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]  # see `BlobRules.symmetries`
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class BlobRules:
             return (positions[:, PLAYER, None] - positions[:, FOOD:]).reshape(-1, 4)
         return positions[:, :, 0] * self.size + positions[:, :, 1]
 
-    def symmetries(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]]:
+    def symmetries(self) -> list[SymmetryData]:
         """List the eight symmetries of the square as data: tuples (places, signs, actions, values).
 
         Number i of a transformed observation, flattened, is `signs[i]` times number `places[i]` of the original. If
@@ -146,7 +147,7 @@ class BlobRules:
         """
         return [self._symmetry(turn) for turn in itertools.product((False, True), repeat=3)]
 
-    def _symmetry(self, turn: Turn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    def _symmetry(self, turn: Turn) -> SymmetryData:
         transpose, flip_x, flip_y = turn
         signs, values = np.ones(3, np.int8), None
         if self.observation == "image":
@@ -232,7 +233,6 @@ class BlobEnv(gym.Env):
         self.render_mode = render_mode
         self.observation_space = self.rules.observation_space()
         self.action_space = Discrete(len(MOVES))
-        self.symmetries = self.rules.symmetries()
         self._positions = np.zeros((1, 3, 2), np.int64)
         self._window: Any = None
 
@@ -240,6 +240,11 @@ class BlobEnv(gym.Env):
     def positions(self) -> np.ndarray:
         """The cells of player, food and enemy: int64 (1, 3, 2)."""
         return self._positions.copy()
+
+    @property
+    def symmetries(self) -> list[SymmetryData]:
+        """See `BlobRules.symmetries`; made when asked for, since they take memory on large boards."""
+        return self.rules.symmetries()
 
     @property
     def game(self) -> BlobRules:
@@ -350,8 +355,12 @@ class BlobVectorEnv(VectorEnv):
         self.single_action_space = Discrete(len(MOVES))
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.symmetries = self.rules.symmetries()
         self._generators: list[np.random.Generator] = []
+
+    @property
+    def symmetries(self) -> list[SymmetryData]:
+        """See `BlobRules.symmetries`."""
+        return self.rules.symmetries()
 
     @property
     def positions(self) -> np.ndarray:

@@ -54,7 +54,7 @@ def train(
     if config.seed is None:
         config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
     with make_lanes(config, config.lanes, resumable=True) as envs:  # many environments, stepped side by side
-        agent = make_agent(config, envs)
+        agent = make_agent(config, envs, resumed=resume is not None)
         with Run(config, agent, envs, resume, quiet) as run:
             observations, masks = run.begin(callbacks)  # masks say which actions are legal
             while not run.is_over:

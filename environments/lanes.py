@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, Self
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 import optree
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
@@ -37,11 +36,11 @@ class Step(NamedTuple):
         successes: bool (lanes,), `info["is_success"]` where an episode ended; None if no environment says.
     """
 
-    rewards: npt.ArrayLike
-    terminated: npt.ArrayLike
-    truncated: npt.ArrayLike
+    rewards: Any
+    terminated: Any
+    truncated: Any
     successors: Observations
-    successor_masks: npt.ArrayLike = True
+    successor_masks: Any = True
     next_observations: Observations = None
     next_masks: Any = None
     successes: np.ndarray | None = None

@@ -42,7 +42,11 @@ def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
     # Without it SDL's Wayland client complains on standard error where there is no display.
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
     spec, env = _make(config, render_mode)
-    _check_render_mode(config.env, env, render_mode)
+    try:
+        _check_render_mode(config.env, env, render_mode)
+    except InputError:
+        env.close()
+        raise
     env = TimeLimit(env, config.max_episode_steps or spec.max_episode_steps or LONGEST_EPISODE)
     return FrameStackObservation(env, config.frame_stack) if config.frame_stack > 1 else env
 

@@ -1,5 +1,5 @@
-"""What each part of the learner is worth: `python -m experiments.ablation` trains with every one switched, and draws
-and tabulates how near to Blob's optimum that comes."""
+"""Measures the worth of each part of the learner: trains Blob with one part switched at a time, and plots and tabulates
+how close to the optimum each variant comes: python -m experiments.ablation"""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "3-step returns": {"n_step": 3},
     "dueling": {"dueling": True},
     "gradient clip": {"gradient_clip": 10.0},
-    # Given the seconds that the default took, of which it needs many more.
+    # It gets as many seconds as the default took, though it would need far more.
     "tutorial preset": {"preset": "tutorial", **PRESETS["tutorial"]},
 }
 CURVES = ("variant", "seed", "episode", "seconds", "percent_of_optimum")
@@ -48,13 +48,15 @@ Row = dict[str, Any]
 
 
 def train_once(variant: str, seed: int, episodes: int, seconds: float | None) -> tuple[list[Row], Row]:
-    """Train a variant in this process and judge its best model: the rows of its curve, and that of its result.
+    """Train a variant in this process and judge its best model.
 
     Args:
         variant: a key of `VARIANTS`.
-        seed: of the run.
-        episodes: of the run.
-        seconds: after which it is ended, or None.
+        seed, episodes: of the run.
+        seconds: after which the run is ended; None for no limit.
+
+    Returns:
+        The rows of its curve, and the row of its result.
     """
     import_tensorflow()
     import keras
@@ -67,12 +69,12 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
     curve: list[Row] = []
 
     class Record(keras.callbacks.Callback):
-        """Keeps the curve, and ends the run when its time is up."""
+        """Records the curve, and ends the run when its time is up."""
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             assert logs
             point = int(logs["episode"]), time.perf_counter() - began, logs["percent_of_optimum"]
-            # No evaluation yet, or none since the last.
+            # It is nan before the first evaluation, and repeated until the next one.
             if np.isfinite(point[2]) and (not curve or point[2] != curve[-1]["percent_of_optimum"]):
                 curve.append(dict(zip(CURVES, (variant, seed, *point), strict=True)))
             self.model.stop_training = seconds is not None and point[1] > seconds
@@ -84,28 +86,29 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
         run = train(config, [PercentOfOptimum(config), Record()])
         took = time.perf_counter() - began
         assert run.best
-        verdict = judge_model(read_model(run.best))
-    counts = run.episode, run.agent.updates, took, verdict.mean, verdict.percent_of_optimum
+        verdict = judge_model(read_model(run.best.path))
+    counts = run.episodes, run.updates, took, verdict.mean, verdict.percent_of_optimum
     outcomes = verdict.won, verdict.lost, verdict.never_ending, verdict.n_starts
     return curve, dict(zip(RESULTS, (variant, seed, *counts, *outcomes), strict=True))
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a new process: what it holds is given back, and no run slows the next."""
+    """Call a function in a new process, so that its memory is freed and no run slows the next."""
     spawn = multiprocessing.get_context("spawn")  # a fork would share TensorFlow's threads
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def train_all(variants: Sequence[str], seeds: int, episodes: int, out: Path) -> None:
-    """Train every variant with every seed, each run in a process of its own, one after the other, and write the CSV
-    files as they come. Runs that are in the files already are not done again.
+    """Train every variant with every seed, one run after another, each in its own process.
+
+    Each result is added to the CSV files when its run ends. Runs that are already there are skipped.
 
     Raises:
-        InputError: the tutorial preset, which gets the seconds that the default took, without the default.
+        InputError: the tutorial preset is among the variants without the default, whose time it gets.
     """
     if "tutorial preset" in variants and "default" not in variants:
-        raise InputError('--variants "tutorial preset" needs the default too, whose time it is given')
+        raise InputError('--variants "tutorial preset" needs the default too, whose time it gets')
     curves, results = out / "ablation_curves.csv", out / "ablation.csv"
     done = {(row["variant"], int(row["seed"])) for row in read(results)} if results.exists() else set()
     for seed in range(1, seeds + 1):
@@ -121,19 +124,19 @@ def train_all(variants: Sequence[str], seeds: int, episodes: int, out: Path) -> 
 
 
 def default_seconds(results: Path, seed: int) -> float:
-    """The seconds that the default took with this seed."""
+    """Return the seconds that the default took with this seed."""
     found = [row for row in read(results) if (row["variant"], int(row["seed"])) == ("default", seed)]
     return float(found[0]["seconds"])
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a CSV file, their values as text."""
+    """Read the rows of a CSV file, with all values as text."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def append(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Add rows to a CSV file, which is begun with its columns."""
+    """Add rows to a CSV file. A new file gets a header."""
     is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
@@ -145,17 +148,17 @@ def append(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     end_quietly_on_ctrl_c()
-    parser = make_parser("Train Blob-v0 with every part of the learner switched; write CSV files, plots and a table.")
+    parser = make_parser(__doc__ or "")
     parser.add_argument("--seeds", type=at_least(1), default=3, help="seeds 1, 2, ... (default: %(default)s)")
-    parser.add_argument("--episodes", type=at_least(1), default=10_000, help="of a run (default: %(default)s)")
+    parser.add_argument("--episodes", type=at_least(1), default=10_000, help="in each run (default: %(default)s)")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("logs/ablation"),
-        help="folder; runs in its CSV files are not done again (default: %(default)s)",
+        help="folder; runs that are in its CSV files are skipped (default: %(default)s)",
     )
     arguments = parser.parse_args()
     with exit_on_bad_input():

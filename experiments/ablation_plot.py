@@ -1,4 +1,4 @@
-"""The plots and the table of `experiments.ablation`, from its CSV files."""
+"""Draws the plots and the table of `experiments.ablation` from its CSV files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from blob.solver import start_means
 from blob_env import BlobRules
 from experiments.ablation import Row
 
-# Student's t for a two-sided 95% interval, by the number of seeds less one (Student 1908).
+# Student's t for a two-sided 95% interval, by degrees of freedom: seeds - 1 (Student 1908).
 T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
-SMALLEST_GAP = 0.01  # percent; no gap at all is drawn here on the logarithmic axis
+SMALLEST_GAP = 0.01  # percent; a gap of 0 is drawn here, as the axis is logarithmic
 
 
 def draw(curves: Sequence[Row], out: Path) -> None:
-    """Draw the gap to the optimum against wall time and against episodes: ablation_seconds.png and
-    ablation_episodes.png, one panel a variant beside the default."""
+    """Draw the gap to the optimum over wall time and over episodes: ablation_seconds.png and ablation_episodes.png.
+
+    Each variant has a panel, in which the default is drawn too.
+    """
     variants = list(dict.fromkeys(row["variant"] for row in curves))
     panels = [variant for variant in variants if variant != "default"] or variants
     for axis, label in (("seconds", "seconds"), ("episode", "episodes")):
@@ -48,7 +50,7 @@ def draw(curves: Sequence[Row], out: Path) -> None:
 
 
 def draw_band(cell: Any, curves: Sequence[Row], variant: str, axis: str, colour: str) -> None:
-    """A variant's mean gap over seeds, with its 95% confidence band of the mean (Student's t)."""
+    """Draw a variant's mean gap over seeds, with the 95% confidence band of the mean (Student's t)."""
     seeds = sorted({row["seed"] for row in curves if row["variant"] == variant})
     lines = []
     for seed in seeds:
@@ -56,7 +58,7 @@ def draw_band(cell: Any, curves: Sequence[Row], variant: str, axis: str, colour:
         x = np.array([float(row[axis]) for row in rows])
         gap = 100 - np.array([float(row["percent_of_optimum"]) for row in rows])
         lines.append((x, np.maximum(gap, SMALLEST_GAP)))
-    # From where all have been evaluated. A run that ends before another counts with its last value from there on.
+    # Start where all runs have been evaluated. A run that ends before the others keeps its last value.
     ticks = np.linspace(max(x[0] for x, _ in lines), max(x[-1] for x, _ in lines), 100)
     gaps = np.log10(np.array([np.interp(ticks, x, gap) for x, gap in lines]))
     mean = gaps.mean(axis=0)
@@ -67,7 +69,7 @@ def draw_band(cell: Any, curves: Sequence[Row], variant: str, axis: str, colour:
 
 
 def markdown_table(results: Sequence[Row]) -> str:
-    """The mean over seeds of every variant's exact judgement, and the worst seed's, as a Markdown table."""
+    """Tabulate each variant's exact judgement in Markdown: the mean over seeds, and the worst seed."""
     rules = BlobRules()
     random, optimum = start_means(rules, rules.start_positions(np.arange(rules.n_starts)))
     lines = [

@@ -1,11 +1,12 @@
-"""How fast acting and learning from screens is, in turns with Stable-Baselines3's DQN of the same network, batch size
-and ratio of updates: `pip install stable-baselines3`, then `python -m experiments.against_sb3`"""
+"""Compares the speed of acting and learning from screens with Stable-Baselines3's DQN, in turns, with the same network,
+batch size and ratio of updates: pip install stable-baselines3, then python -m experiments.against_sb3"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -22,7 +23,7 @@ PROJECT, PEER = "this project", "Stable-Baselines3"
 
 
 class Peer:
-    """Stable-Baselines3's DQN with our settings, stepped as its own `learn` does.
+    """Stable-Baselines3's DQN with our settings, stepped as in its own `learn`.
 
     Attributes:
         steps, updates: done so far.
@@ -53,7 +54,7 @@ class Peer:
         self.steps = self.updates = 0
 
     def step(self, epsilon: float = 0.0) -> None:
-        """Play one step of every lane, and do the updates that it makes due."""
+        """Play one step in every lane and do the updates that are due."""
         model: Any = self.model
         start, memory = model.learning_starts, model.replay_buffer
         model.collect_rollouts(
@@ -66,37 +67,40 @@ class Peer:
 
 
 class Acting:
-    """A trainer that only acts: greedily, on the environments of its own.
+    """A trainer that only acts, greedily, in the environments that it learns in.
 
     Attributes:
-        steps, updates: done so far; there are no updates.
+        steps, updates: done so far; updates stay 0.
     """
 
     def __init__(self, trainer: ProjectAgent | Peer) -> None:
         self.steps = self.updates = 0
-        self._act: Any
+        self._act: Callable[[Any], Any]
+        self._step: Callable[[Any], Any]
+        self._observations: Any
         if isinstance(trainer, Peer):
-            self._envs: Any = trainer.model.env
+            envs: Any = trainer.model.env
             self._act = lambda observations: trainer.model.predict(observations, deterministic=True)[0]
-            self._observations = self._envs.reset()
+            self._step = lambda actions: envs.step(actions)[0]
+            self._observations = envs.reset()
         else:
-            self._envs = trainer.envs
             self._act = lambda observations: trainer.agent.act(observations, epsilon=0.0)
-            self._observations, _ = self._envs.reset()
+            self._step = lambda actions: trainer.envs.step(actions).next_observations
+            self._observations, _ = trainer.envs.reset(trainer.agent.config.seed or 0)
 
     def step(self, epsilon: float = 0.0) -> None:
-        """Play one step of every lane."""
-        self._observations, *_ = self._envs.step(self._act(self._observations))
+        """Play one step in every lane."""
+        self._observations = self._step(self._act(self._observations))
         self.steps += len(self._observations)
 
 
-# Each contestant has a process of its own, in which these two functions are called: TensorFlow and PyTorch do not get
-# on in one.
+# Each contestant has its own process, in which the next two functions are called: TensorFlow and PyTorch do not work
+# well in one process.
 _trainers: dict[str, Trainer] = {}
 
 
 def _begin(name: str, config: Config) -> None:
-    """Make the contestant of this process, learning and acting."""
+    """Make this process's contestant, once to learn and once to act."""
     if name == PROJECT:
         import_tensorflow()
         learner: ProjectAgent | Peer = build(lambda: ProjectAgent(config))[0]
@@ -111,7 +115,7 @@ def _measure(what: str, seconds: int) -> Stretch:
 
 
 def compare(config: Config, seconds: int, n_rounds: int) -> None:
-    """Measure both in turns, learning and then acting, and print the table."""
+    """Measure both in turns, first learning and then acting, and print the table."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn) as ours, ProcessPoolExecutor(1, spawn) as theirs:
         contestants = {PROJECT: ours, PEER: theirs}
@@ -132,19 +136,19 @@ def compare(config: Config, seconds: int, n_rounds: int) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     end_quietly_on_ctrl_c()
     parser = make_parser(__doc__ or "")
-    parser.add_argument("--env", default="ALE/Pong-v5", help="(default: %(default)s)")
-    parser.add_argument("--seconds", type=at_least(1), default=20, help="of each in a round (default: %(default)s)")
-    parser.add_argument("--rounds", type=at_least(1), default=3, help="in turns (default: %(default)s)")
+    parser.add_argument("--env", default="ALE/Pong-v5", help="environment with screens (default: %(default)s)")
+    parser.add_argument("--seconds", type=at_least(1), default=20, help="for each in a round (default: %(default)s)")
+    parser.add_argument("--rounds", type=at_least(1), default=3, help="number of rounds (default: %(default)s)")
     arguments = parser.parse_args()
     with exit_on_bad_input():
         try:
             versions = ", ".join(f"{package} {version(package)}" for package in ("tensorflow", "stable_baselines3"))
         except PackageNotFoundError as error:
             raise InputError("the comparison needs Stable-Baselines3: pip install stable-baselines3") from error
-        # Its DQN is neither double nor n-step.
+        # Its DQN has neither double DQN nor n-step returns.
         same = {"double": False, "n_step": 1, "learning_rate_schedule": "constant", "seed": 0}
         config = Config.from_preset(env=arguments.env, memory_size=10_000, learn_start=1_000, **same)
         make_env(config).close()

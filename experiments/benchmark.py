@@ -1,4 +1,5 @@
-"""How fast training is, against the pattern that most people write: `python -m experiments.benchmark`."""
+"""Measures the speed of training on Blob, in turns with the common predict-and-fit pattern:
+python -m experiments.benchmark"""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ MATRIX_SIDE = 2048
 
 
 class CommonPattern:
-    """What people write after the well-known tutorial: one environment, a deque, and `predict` and `fit` every step.
+    """The common pattern, after the well-known tutorial: one environment, a deque, and `predict` and `fit` every step.
 
     Attributes:
         steps, updates: done so far.
@@ -90,7 +91,11 @@ class CommonPattern:
 
 
 class ProjectAgent:
-    """This project's agent in the loop of `train.py`, without logs, evaluations and models. Attributes as above."""
+    """This project's agent in the loop of `train.py`, without logs, evaluations and models.
+
+    Attributes:
+        steps, updates, flops_per_step, flops_per_update: see `CommonPattern`.
+    """
 
     def __init__(self, config: Config) -> None:
         from agent import DQNAgent
@@ -100,11 +105,11 @@ class ProjectAgent:
         self.observations, self.masks = self.envs.reset(config.seed or 0)
         self.steps = self.updates = 0
         self.flops_per_step = forward_flops(self.agent.online)
-        # The target network's forward pass, double DQN's second one, and three for the gradient (backward is two).
+        # One forward pass of the target network, one more for double DQN, and three for the gradient (backward is two).
         self.flops_per_update = (4 + config.double) * config.batch_size * forward_flops(self.agent.online)
 
     def step(self, epsilon: float = 0.0) -> None:
-        """Play one step of every lane, and do the updates that it makes due."""
+        """Play one step in every lane and do the updates that are due."""
         actions = self.agent.act(self.observations, self.masks, epsilon)
         step = self.envs.step(actions)
         self.agent.remember(self.observations, actions, step)
@@ -114,7 +119,7 @@ class ProjectAgent:
 
 
 class Trainer(Protocol):
-    """What is measured.
+    """Acts and learns, step by step; its speed is measured.
 
     Attributes:
         steps, updates: done so far.
@@ -124,11 +129,11 @@ class Trainer(Protocol):
     updates: int
 
     def step(self, epsilon: float = 0.0) -> None:
-        """Play one step of every lane, and do the updates that it makes due."""
+        """Play one step in every lane and do the updates that are due."""
 
 
 class Stretch(NamedTuple):
-    """What a trainer did in some seconds, and by how many megabytes the process grew meanwhile."""
+    """The steps and updates that a trainer did in some seconds, and the megabytes by which the process grew."""
 
     seconds: float
     steps: int
@@ -137,25 +142,28 @@ class Stretch(NamedTuple):
 
     @property
     def steps_per_second(self) -> float:
-        """Environment steps a second."""
+        """Environment steps per second."""
         return self.steps / self.seconds
 
 
 def total(rounds: list[Stretch]) -> Stretch:
-    """The sum of all rounds."""
+    """Sum all rounds."""
     return Stretch(*map(sum, zip(*rounds, strict=True)))
 
 
 def forward_flops(model: keras.Model) -> int:
-    """Floating-point operations of one observation's forward pass: two for each multiply-add of the dense and
-    convolutional layers. All else (einsums, pooling, activations) is left out."""
+    """Count the floating-point operations of one observation's forward pass.
+
+    Each multiply-add in the dense and convolutional layers counts as two; the rest (einsums, pooling, activations) is
+    left out.
+    """
     kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
-    # A kernel is applied once at every position of the output, of which a dense layer has one.
+    # A kernel is applied at every position of the output; a dense layer has one.
     return sum(2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1]) for layer in kernels)
 
 
 def matmul_gflops(repeats: int = 20) -> float:
-    """GFLOP/s of the fastest of some float32 matrix multiplications: the peak that no network passes."""
+    """Measure the GFLOP/s of a float32 matrix product, at its fastest: a peak that no network exceeds."""
     import tensorflow as tf
 
     product = tf.function(lambda a, b: tf.matmul(a, b)[0, 0])
@@ -168,7 +176,7 @@ def matmul_gflops(repeats: int = 20) -> float:
 
 
 def resident_megabytes() -> float:
-    """Memory (MB) that the process holds now; nan where there is no /proc to read it from."""
+    """Return the process's memory in MB; nan where there is no /proc to read it from."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if statm.exists() else math.nan
 
@@ -177,8 +185,11 @@ AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
 
 
 def build(make: Callable[[], AnyTrainer]) -> tuple[AnyTrainer, float]:
-    """Make a trainer, fill its memory with random play up to the first update, and have every function traced.
-    Returns it with the megabytes by which all this made the process grow."""
+    """Make a trainer, play at random until its first update, and let every function be traced.
+
+    Returns:
+        The trainer, and the megabytes by which the process grew.
+    """
     before = resident_megabytes()
     trainer = make()
     while not trainer.updates:
@@ -189,7 +200,7 @@ def build(make: Callable[[], AnyTrainer]) -> tuple[AnyTrainer, float]:
 
 
 def measure(trainer: Trainer, seconds: float) -> Stretch:
-    """Let a trainer run for some seconds, every action chosen by its network."""
+    """Run a trainer for some seconds, with all actions chosen by its network."""
     steps, updates, megabytes = trainer.steps, trainer.updates, resident_megabytes()
     began = time.perf_counter()
     while (elapsed := time.perf_counter() - began) < seconds:
@@ -198,7 +209,7 @@ def measure(trainer: Trainer, seconds: float) -> Stretch:
 
 
 def machine() -> str:
-    """The processor, its cores, the GPUs in use and the versions."""
+    """Describe the processor, its cores, the GPUs in use and the versions."""
     import keras
     import tensorflow as tf
 
@@ -211,7 +222,7 @@ def machine() -> str:
 
 
 def compare(seconds: int, n_rounds: int) -> None:
-    """Measure all trainers in turns, so that whatever else the machine does hits them alike, and print the table."""
+    """Measure all trainers in turns, so that other load on the machine affects them alike, and print the table."""
     tutorial = Config(seed=0, preset="tutorial", **PRESETS["tutorial"])
     contestants: dict[str, tuple[CommonPattern | ProjectAgent, float]] = {
         "common pattern": build(lambda: CommonPattern(tutorial)),
@@ -223,7 +234,7 @@ def compare(seconds: int, n_rounds: int) -> None:
         for name, (trainer, _) in contestants.items():
             rounds[name].append(measure(trainer, seconds))
     print(f"{resident_megabytes():.0f} MB are held by the process; below, by how much each has made it grow")
-    peak = matmul_gflops()  # only now, since it leaves memory behind that the trainers would fill
+    peak = matmul_gflops()  # not earlier: the trainers would use the memory that it frees
 
     print(f"{'':15} env steps/s  updates/s  GFLOP/s  of peak  MB before  in rounds")
     for name, (trainer, built) in contestants.items():
@@ -237,7 +248,13 @@ def compare(seconds: int, n_rounds: int) -> None:
 
 
 def print_row(name: str, trainer: CommonPattern | ProjectAgent, stretch: Stretch, built: float, peak: float) -> None:
-    """Print a trainer's row of the table. `built`: growth (MB) before the stretch; `peak` in GFLOP/s."""
+    """Print a trainer's row of the table.
+
+    Args:
+        name, trainer, stretch: the trainer and its measurement.
+        built: MB by which the process grew when the trainer was made.
+        peak: GFLOP/s of the machine.
+    """
     flops = stretch.steps * trainer.flops_per_step + stretch.updates * trainer.flops_per_update
     gflops = flops / stretch.seconds / 1e9
     speed = f"{stretch.steps_per_second:11.1f} {stretch.updates / stretch.seconds:10.1f} {gflops:8.1f}"
@@ -245,11 +262,11 @@ def print_row(name: str, trainer: CommonPattern | ProjectAgent, stretch: Stretch
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     end_quietly_on_ctrl_c()
-    parser = make_parser("Measure the speed of training on Blob-v0, in turns with the common predict-and-fit pattern.")
-    parser.add_argument("--seconds", type=at_least(1), default=10, help="of each in a round (default: %(default)s)")
-    parser.add_argument("--rounds", type=at_least(1), default=3, help="in turns (default: %(default)s)")
+    parser = make_parser(__doc__ or "")
+    parser.add_argument("--seconds", type=at_least(1), default=10, help="for each in a round (default: %(default)s)")
+    parser.add_argument("--rounds", type=at_least(1), default=3, help="number of rounds (default: %(default)s)")
     arguments = parser.parse_args()
     with exit_on_bad_input():
         import_tensorflow()

@@ -1,5 +1,5 @@
-"""Table or network? `python -m experiments.compare` trains both on boards of all sizes, each for the same time, and at
-10x10 the network without what makes it a DQN; writes CSV files and a plot."""
+"""Compares tables with the network on Blob boards of five sizes, and at 10x10 the network with its ancestors, all for
+the same time; writes CSV files and a plot: python -m experiments.compare"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from experiments.ablation import Row, append, in_own_process, read
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (5, 10, 20, 30, 50)
 LEARNERS = ("cells", "offsets", "network")  # two tables and the default agent
-# The default agent without one of its parts: what its ancestors were, at `LINEAGE_SIZE`.
+# The ancestors of the default agent, each without one of its parts; trained at `LINEAGE_SIZE`.
 LINEAGE: dict[str, dict[str, Any]] = {
     "one experience at a time": {
         "memory_size": 1, "learn_start": 1, "batch_size": 1, "prioritized": False, "lanes": 1, "learn_every": 1,
@@ -32,22 +32,23 @@ LINEAGE: dict[str, dict[str, Any]] = {
     "a network per action": {"network": f"{ROOT}/examples/networks.py:per_action"},
 }  # fmt: skip
 LINEAGE_SIZE = 10
-# The farther the food, the more it must be worth from afar.
+# On larger boards the food is farther away, so its value must reach farther.
 DISCOUNT = {5: 0.9, 10: 0.9, 20: 0.95, 30: 0.97, 50: 0.98}
-STEPS_BETWEEN = {5: 100_000, 10: 500_000, 20: 10_000_000, 30: 10_000_000, 50: 20_000_000}  # of a table's evaluations
-LARGE = {  # boards of 30x30 and more, for the network
+# Steps between the evaluations of a table.
+STEPS_BETWEEN = {5: 100_000, 10: 500_000, 20: 10_000_000, 30: 10_000_000, 50: 20_000_000}
+LARGE = {  # for the network on boards of 30x30 and more
     "learn_every": 32, "memory_size": 16_000, "n_step": 3, "batch_size": 128, "epsilon_decay": 0.9995,
 }  # fmt: skip
-ENOUGH = 99.995  # percent of the optimum, at which a run ends before its time is up
+ENOUGH = 99.995  # percent of the optimum at which a run ends early
 CURVES = ("learner", "size", "seconds", "steps", "percent_of_optimum")
 RESULTS = ("learner", "size", "bytes", "resident_bytes", "seconds", "steps", "seconds_to_99", "percent_of_optimum")
 
 
 def settings(learner: str, size: int) -> dict[str, Any]:
-    """What a learner is on a board, but for the folders."""
+    """Return a learner's settings on a board, without the folders."""
     common = {"seed": 1, "discount": DISCOUNT[size], "checkpoint_every": 0, "learning_rate_schedule": "constant"}
     if learner in ("cells", "offsets"):
-        # What looks alike behind hidden walls is not: of that a table learns the mean.
+        # Offsets do not show the walls, so different positions look alike. The lower rate averages over them.
         rate = {"learning_rate": 0.2} if learner == "offsets" else {}
         given = Config.from_preset(method="q-learning", env_args={"size": size, "observation": learner}).__dict__
         return {**given, **common, **rate, "steps": 10**15, "evaluate_every": STEPS_BETWEEN[size]}
@@ -57,8 +58,12 @@ def settings(learner: str, size: int) -> dict[str, Any]:
 
 
 def train_once(learner: str, size: int, seconds: float) -> tuple[list[Row], Row]:
-    """Train in this process until the time is up or no more is to be learned: the rows of the curve, and the result's.
-    A table that does not fit has a row without numbers but the bytes that it would take."""
+    """Train in this process until the time is up or the optimum is reached.
+
+    Returns:
+        The rows of the curve, and the row of the result. For a table that does not fit in memory, no curve, and a row
+        that holds only the bytes that the table would take.
+    """
     import_tensorflow()
     import keras
     import psutil
@@ -70,7 +75,7 @@ def train_once(learner: str, size: int, seconds: float) -> tuple[list[Row], Row]
     curve: list[Row] = []
 
     class Record(keras.callbacks.Callback):
-        """Keeps the curve, and ends the run."""
+        """Records the curve, and ends the run."""
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             assert logs
@@ -97,19 +102,21 @@ def train_once(learner: str, size: int, seconds: float) -> tuple[list[Row], Row]
         agent = run.agent
         held = agent.table.nbytes if isinstance(agent, QTableAgent) else 4 * agent.online.count_params()
     there = [row["seconds"] for row in curve if row["percent_of_optimum"] >= 99]
-    numbers = held, psutil.Process().memory_info().rss, time.perf_counter() - began, agent.steps
+    numbers = held, psutil.Process().memory_info().rss, time.perf_counter() - began, run.steps
     reached = there[0] if there else "", max((row["percent_of_optimum"] for row in curve), default=np.nan)
     return curve, dict(zip(RESULTS, (learner, size, *numbers, *reached), strict=True))
 
 
 def table_bytes(learner: str, size: int) -> int:
-    """What the table of a board takes: states * 9 actions * 8 bytes."""
+    """Return the size of a board's table: states * 9 actions * 8 bytes."""
     return ((size**2) ** 3 if learner == "cells" else (2 * size - 1) ** 4) * 9 * 8
 
 
 def train_all(sizes: Sequence[int], seconds: float, out: Path) -> None:
-    """Train every learner, each in a process of its own, and write the CSV files as they come. Runs that are in the
-    files already are not done again."""
+    """Train every learner, one run after another, each in its own process.
+
+    Each result is added to the CSV files when its run ends. Runs that are already there are skipped.
+    """
     curves, results = out / "compare_curves.csv", out / "compare.csv"
     done = {(row["learner"], int(row["size"])) for row in read(results)} if results.exists() else set()
     runs = [(learner, size) for size in sizes for learner in LEARNERS]
@@ -127,16 +134,16 @@ def train_all(sizes: Sequence[int], seconds: float, out: Path) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     end_quietly_on_ctrl_c()
     parser = make_parser(__doc__ or "")
     parser.add_argument("--sizes", type=int, nargs="+", choices=SIZES, default=list(SIZES), metavar="CELLS")
-    parser.add_argument("--seconds", type=at_least(1), default=180, help="for every run (default: %(default)s)")
+    parser.add_argument("--seconds", type=at_least(1), default=180, help="for each run (default: %(default)s)")
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("logs/compare"),
-        help="folder; runs in its CSV files are not done again (default: %(default)s)",
+        help="folder; runs that are in its CSV files are skipped (default: %(default)s)",
     )
     arguments = parser.parse_args()
     with exit_on_bad_input():

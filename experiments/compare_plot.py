@@ -1,4 +1,4 @@
-"""The plot and the table of `experiments.compare`, from its CSV files."""
+"""Draws the plot and the table of `experiments.compare` from its CSV files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COLOURS = {
     "cells": "tab:blue", "offsets": "tab:green", "network": "tab:orange", "one experience at a time": "tab:red",
     "memory of 1,000": "tab:purple", "no target network": "tab:brown", "a network per action": "tab:gray",
 }  # fmt: skip
-SMALLEST_GAP = 0.001  # percent; no gap at all is drawn here on the logarithmic axis
+SMALLEST_GAP = 0.001  # percent; a gap of 0 is drawn here, as the axis is logarithmic
 
 
 def draw(curves: Sequence[Row], results: Sequence[Row], out: Path) -> None:
-    """Draw compare.png: memory, time and share of the optimum against the board's size, and the curves at 10x10 of the
+    """Draw compare.png: memory, time and gap to the optimum over the board's size, and the curves at 10x10 of the
     network and its ancestors."""
     figure, ((memory, seconds), (share, lineage)) = plt.subplots(2, 2, figsize=(11, 7.5))
     for learner in LEARNERS:
@@ -52,19 +52,19 @@ def draw(curves: Sequence[Row], results: Sequence[Row], out: Path) -> None:
         chart.set(xlabel="cells along the board's side")
     for chart in (memory, seconds, share, lineage):
         chart.grid(alpha=0.3)
-        chart.legend(fontsize=8, loc=(0.16, 0.05) if chart is lineage else "best")  # beside the curves
+        chart.legend(fontsize=8, loc=(0.16, 0.05) if chart is lineage else "best")  # where no curve is
     figure.tight_layout()
     figure.savefig(out / "compare.png", dpi=90)
     plt.close(figure)
 
 
 def gap(percent: Any) -> float:
-    """What is missing to the optimum, in percent, no less than can be drawn."""
+    """Return the gap to the optimum in percent, at least `SMALLEST_GAP`."""
     return max(100 - float(percent), SMALLEST_GAP)
 
 
 def markdown_table(results: Sequence[Row]) -> str:
-    """Learners by rows, as a Markdown table."""
+    """Tabulate the learners in Markdown, one row each."""
     lines = [
         "| learner | board | takes | steps | seconds to 99% | best percent of optimum | seconds |",
         "|---|---|---|---|---|---|---|",

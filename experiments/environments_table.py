@@ -1,5 +1,5 @@
-"""Train every tuned environment with five seeds that nobody tuned on, and score the best models over 100 greedy
-episodes: `python -m experiments.environments_table`"""
+"""Trains every tuned environment with five seeds that were not used for tuning, and scores the best models over 100
+greedy episodes: python -m experiments.environments_table"""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from console.tensorflow_import import import_tensorflow
 from environments.make import make_env
 from experiments.ablation import Row, append, in_own_process, read
 
-# What is to be reached. The best published DQN, of Stable-Baselines3's zoo, scores 500, -76.6, -100.8 and 154.4; the
-# last three are solved when every episode is played as well as can be.
+# The best published DQN, in Stable-Baselines3's zoo, scores 500, -76.6, -100.8 and 154.4 in the first four. The last
+# three are solved when every episode is played optimally.
 GOALS: dict[str, str] = {
     "CartPole-v1": "500, deviation 0",
     "Acrobot-v1": "above -76",
@@ -31,20 +31,24 @@ GOALS: dict[str, str] = {
     "CliffWalking-v1": "the optimum",
 }
 COLUMNS = ("env", "seed", "steps", "seconds", "mean", "std", "min", "max", "optimum")
-# 201 to 205 were looked at while the first two were tuned.
+# The results of 201 to 205 were looked at while these two were tuned.
 FIRST_SEED = {"CartPole-v1": 206, "LunarLander-v3": 206}
 FIRST_OF_OTHERS = 201
-EPISODES, SCORE_SEED = 100, 1  # one lane each, seeded 1 to 100, as `evaluate.py` plays them
+EPISODES, SCORE_SEED = 100, 1  # in a lane each, seeded 1 to 100, as in `evaluate.py`
 
 
 def train_once(env: str, seed: int) -> Row:
-    """Train by the environment's preset in this process, and score the best model: a row of the table. `seconds` is the
-    training's, evaluations included; `optimum` the best mean return from the same starts, where it is known."""
+    """Train with the environment's preset in this process, and score the best model.
+
+    Returns:
+        A row of the table. `seconds` are those of the training, evaluations included; `optimum` is the mean return of
+        optimal play from the same starts, or "" if it is not known.
+    """
     import_tensorflow()
     from storage.loading import load_q_values, make_saved_env
     from storage.model_file import read_model
     from train import train
-    from training.greedy_play import make_evaluation_envs, play_greedily
+    from training.greedy_play import make_evaluation_lanes, play_greedily
 
     with tempfile.TemporaryDirectory() as folder:
         config = Config.from_preset(env=env, seed=seed, models_dir=f"{folder}/models", logs_dir=f"{folder}/logs")
@@ -52,25 +56,31 @@ def train_once(env: str, seed: int) -> Row:
         run = train(config)
         seconds = time.perf_counter() - began
         assert run.best
-        saved = read_model(run.best)
+        saved = read_model(run.best.path)
         q_values = load_q_values(saved, make_saved_env(saved))
-    envs = make_evaluation_envs(config, EPISODES, most=EPISODES)
-    returns = play_greedily(envs, q_values, EPISODES, SCORE_SEED, config.discount, config.reward_clip).returns
+    with make_evaluation_lanes(config, EPISODES, most=EPISODES) as envs:
+        returns = play_greedily(envs, q_values, EPISODES, SCORE_SEED, config).returns
     optimum = optimal_mean(config)
     scores = returns.mean(), returns.std(), returns.min(), returns.max()
     numbers = [float(score) for score in scores]
-    return dict(zip(COLUMNS, (env, seed, run.agent.steps, seconds, *numbers, optimum), strict=True))
+    return dict(zip(COLUMNS, (env, seed, run.steps, seconds, *numbers, optimum), strict=True))
 
 
 def optimal_mean(config: Config) -> float | str:
-    """The mean return of best play from the starts that are scored, by value iteration over a toy text environment's
-    table `P` of transitions; "" for others. All here end by themselves within their limit of steps if played well."""
+    """Compute the mean return of optimal play from the starts that are scored.
+
+    It takes value iteration over `P`, the table of transitions that toy text environments have. Their step limits do
+    not matter: optimal play ends earlier.
+
+    Returns:
+        The mean; "" for environments without such a table.
+    """
     env: Any = make_env(config)
     table = getattr(env.unwrapped, "P", None)
     if table is None:
         return ""
     values = np.zeros(len(table))
-    for _ in range(200):  # more than any of their episodes takes
+    for _ in range(200):  # more steps than any episode takes
         values = np.array(
             [
                 max(
@@ -85,8 +95,10 @@ def optimal_mean(config: Config) -> float | str:
 
 
 def train_all(envs: Sequence[str], seeds: int, results: Path) -> None:
-    """Train in every environment with every seed, each run in a process of its own, one after the other, and write the
-    rows as they come. Runs that are in the file already are not done again."""
+    """Train in every environment with every seed, one run after another, each in its own process.
+
+    Each row is added to the CSV file when its run ends. Runs that are already there are skipped.
+    """
     done = {(row["env"], int(row["seed"])) for row in read(results)} if results.exists() else set()
     for env in envs:
         first = FIRST_SEED.get(env, FIRST_OF_OTHERS)
@@ -100,7 +112,7 @@ def train_all(envs: Sequence[str], seeds: int, results: Path) -> None:
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """Environments by rows: every seed's mean, the mean of them, and what is to be reached."""
+    """Tabulate the environments in Markdown: the mean of each seed, the mean over seeds, and the goal."""
     lines = ["| environment | steps | greedy mean of each seed | mean | goal | seconds |", "|---|---|---|---|---|---|"]
     for env, goal in GOALS.items():
         mine = [row for row in rows if row["env"] == env]
@@ -116,18 +128,18 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     end_quietly_on_ctrl_c()
     parser = make_parser(__doc__ or "")
     parser.add_argument("--envs", nargs="+", choices=GOALS, default=list(GOALS), metavar="ID")
     parser.add_argument(
-        "--seeds", type=at_least(1), default=5, help="how many of 201, 202, ..., or of 206, ... (default: %(default)s)"
+        "--seeds", type=at_least(1), default=5, help="number of seeds, from 201 or 206 on (default: %(default)s)"
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("logs/environments"),
-        help="folder; runs that its environments.csv holds are not done again (default: %(default)s)",
+        help="folder; runs that are in its environments.csv are skipped (default: %(default)s)",
     )
     arguments = parser.parse_args()
     results = arguments.out / "environments.csv"

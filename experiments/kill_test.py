@@ -1,5 +1,5 @@
-"""Kill real runs at random moments, resume them, and compare the end with that of a run nobody killed:
-`python -m experiments.kill_test`"""
+"""Kills runs at random moments, resumes them, and compares each result with that of a run that was never killed:
+python -m experiments.kill_test"""
 
 from __future__ import annotations
 
@@ -22,41 +22,20 @@ from storage.checkpoint import Checkpoints
 from storage.model_file import TABLE, WEIGHTS
 from storage.run_folder import read_record
 
-# A run of seconds with what the default run has: priorities, symmetries, a target network that counts episodes, and a
-# replay memory that is full before the end. Checkpoints follow so close that a good part of the kills hits one.
+# A run of a few seconds with all that the default run has: priorities, symmetries, a target network that counts
+# episodes, and a replay memory that is full before the end. Checkpoints are so frequent that many kills hit one.
 SETTINGS = [
-    "--env-args",
-    "size=4",
-    "--episodes",
-    "1200",
-    "--lanes",
-    "8",
-    "--seed",
-    "5",
-    "--evaluate-every",
-    "200",
-    "--evaluate-episodes",
-    "100",
-    "--batch-size",
-    "64",
-    "--memory-size",
-    "4000",
-    "--learn-start",
-    "200",
-    "--target-every",
-    "20",
-    "--aggregate-every",
-    "20",
-    "--checkpoint-every",
-    "0.2",
+    *("--env-args", "size=4", "--episodes", "1200", "--lanes", "8", "--seed", "5"),
+    *("--evaluate-every", "200", "--evaluate-episodes", "100", "--batch-size", "64", "--memory-size", "4000"),
+    *("--learn-start", "200", "--target-every", "20", "--aggregate-every", "20", "--checkpoint-every", "0.2"),
 ]
-OF_TIME = ("run/steps_per_second",)  # tags that measure time differ from run to run
+TAGS_OF_TIME = ("run/steps_per_second",)  # they differ from run to run
 SHOWN = ("scalars", "images", "histograms")  # plugins of TensorBoard
 RESUME = ["--resume", "latest"]
 
 
 def command(folder: Path, settings: Sequence[str]) -> list[str]:
-    """A training command that leaves its files in a folder."""
+    """Return a training command that leaves its files in a folder."""
     folders = ["--models-dir", str(folder / "models"), "--logs-dir", str(folder / "logs")]
     return [sys.executable, "train.py", *settings, *folders]
 
@@ -73,7 +52,7 @@ def run_to_the_end(folder: Path, settings: Sequence[str]) -> None:
 
 
 def starts(folder: Path) -> int:
-    """How often the run in a folder was started, so that it got past importing and compiling."""
+    """Count the starts of the run in a folder that got past importing and compiling."""
     return sum(len(read_record(path.parent)["starts"]) for path in folder.glob("logs/*/run.json"))
 
 
@@ -81,13 +60,13 @@ def kill_run(folder: Path, settings: Sequence[str], seconds: float, in_checkpoin
     """Start a training command and kill it.
 
     Args:
-        folder: of its files.
+        folder: for its files.
         settings: of the command.
-        seconds: to wait before, from when it has started to train or to resume.
-        in_checkpoint: whether to wait then until a file of a checkpoint is half written.
+        seconds: to wait after it has started to train or resumed.
+        in_checkpoint: whether to wait after that until a file of a checkpoint is half written.
 
     Returns:
-        What was hit; None if it had ended.
+        Where the kill hit; None if the run had ended before.
     """
     before = starts(folder)
     process = subprocess.Popen(command(folder, settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -109,42 +88,58 @@ def kill_run(folder: Path, settings: Sequence[str], seconds: float, in_checkpoin
 
 
 def fingerprint(folder: Path) -> dict[str, Any]:
-    """All that must be the same in the end: state, replay memory, curves and models of the only run in a folder."""
+    """Read everything that must be the same in the end: state, replay memory, curves and models of a folder's run."""
     (log_dir,) = folder.glob("logs/*/")
     checkpoint = Checkpoints(log_dir / "checkpoints", None).read_newest()
-    state, segments, config = checkpoint.state, list(checkpoint.segments), read_record(log_dir)["config"]
+    return {
+        "state": repeatable(checkpoint.state),
+        "memory": memory_in(checkpoint.state, list(checkpoint.segments), read_record(log_dir)["config"]),
+        "curves": curves(log_dir),
+        "models": {path.name.partition("__")[2]: weights_in(path) for path in folder.glob("models/*")},
+    }
+
+
+def repeatable(state: dict[str, Any]) -> dict[str, Any]:
+    """Remove what differs from process to process from a checkpoint's state: times, sizes of logs that hold times, and
+    the name of the best model, which begins with the run's."""
+    parts = state["parts"]
+    del state["events"], parts["clock"]["seconds"], parts["clock"]["speed"]
+    if parts["models"]["best"]:
+        del parts["models"]["best"]["name"]
+    parts["epochs"]["callbacks"] = [{**callback, "size": None} for callback in parts["epochs"]["callbacks"]]
+    return state
+
+
+def memory_in(
+    state: dict[str, Any], segments: list[dict[str, np.ndarray]], config: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """Join the segments of a replay memory, as far as it still holds them; a table has none."""
+    if not segments:
+        return {}
+    memory = {name: np.concatenate([segment[name] for segment in segments]) for name in segments[0]}
     first = state["agent"]["memory"]["appended"] - config["memory_size"] // config["lanes"]
-    for of_the_process in ("elapsed", "events", "best"):
-        del state[of_the_process]
-    del state["run"]["_speed"]
-    state["callbacks"] = [{**callback, "size": None} for callback in state["callbacks"]]  # of logs that tell times
-    memory = {}
-    if segments:  # a table has none
-        memory = {name: np.concatenate([segment[name] for segment in segments]) for name in segments[0]}
-        held, ends = memory["steps"] >= first, memory["final_keys"][:, 0] >= first
-        memory = {name: array[ends if name.startswith("final_") else held] for name, array in memory.items()}
-    models = {path.name.partition("__")[2]: weights_in(path) for path in folder.glob("models/*")}
-    return {"state": state, "memory": memory, "curves": curves(log_dir), "models": models}
+    held, ends = memory["steps"] >= first, memory["final_keys"][:, 0] >= first
+    return {name: array[ends if name.startswith("final_") else held] for name, array in memory.items()}
 
 
 def weights_in(path: Path) -> bytes:
-    """Of a `.model` file, which has a date of its own beside them, or the table of an `.npz` file."""
+    """Read the weights in a `.model` file, which also holds a date, or the table in an `.npz` file."""
     with zipfile.ZipFile(path) as archive:
         return archive.read(WEIGHTS if path.suffix == ".model" else TABLE)
 
 
 def curves(log_dir: Path) -> list[tuple[str, int, bytes]]:
-    """Every (tag, step, content) of numbers, pictures and histograms in a run's event files, in order, but for those of
-    time."""
+    """Read every (tag, step, content) of numbers, pictures and histograms in a run's event files, in order, except
+    those of time."""
     return [
         (value.tag, step, value.tensor.SerializeToString())
         for step, value in read_values(log_dir)
-        if value.metadata.plugin_data.plugin_name in SHOWN and value.tag not in OF_TIME
+        if value.metadata.plugin_data.plugin_name in SHOWN and value.tag not in TAGS_OF_TIME
     ]
 
 
 def differences(found: Any, expected: Any, path: str = "run") -> list[str]:
-    """Where two fingerprints differ in any bit."""
+    """List where two fingerprints differ in any bit."""
     if isinstance(expected, dict) and isinstance(found, dict) and expected.keys() == found.keys():
         return [text for key in expected for text in differences(found[key], expected[key], f"{path}.{key}")]
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
@@ -158,19 +153,22 @@ def differences(found: Any, expected: Any, path: str = "run") -> list[str]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     end_quietly_on_ctrl_c()
     parser = make_parser(__doc__ or "")
-    parser.add_argument("--kills", type=at_least(1), default=50, help="kills (default: %(default)s)")
-    parser.add_argument("--seed", type=at_least(0), default=1, help="of the moments (default: %(default)s)")
+    parser.add_argument("--kills", type=at_least(1), default=50, help="number of kills (default: %(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=1, help="of the random moments (default: %(default)s)")
     arguments = parser.parse_args()
     if not test(arguments.kills, arguments.seed):
         sys.exit(1)
 
 
 def test(kills: int, seed: int, settings: Sequence[str] = SETTINGS) -> bool:
-    """Kill runs as often, every third of them twice and more, until all is done; print every kill and what came of it.
-    Returns whether every run ended like the one that nobody killed."""
+    """Kill runs this many times, some of them more than once before they end, and print every kill and its outcome.
+
+    Returns:
+        Whether every run ended like the one that was never killed.
+    """
     generator = np.random.default_rng(seed)
     done, wrong, hits = 0, 0, []
     with tempfile.TemporaryDirectory() as name:
@@ -181,32 +179,37 @@ def test(kills: int, seed: int, settings: Sequence[str] = SETTINGS) -> bool:
         expected = fingerprint(reference)
         print(f"without a kill: {seconds:.1f} s of training, {len(expected['curves'])} points", flush=True)
         while done < kills:
-            folder, going_on = Path(name) / "killed", False
+            folder, is_resuming = Path(name) / "killed", False
             rounds, first = min(kills - done, int(generator.choice([1, 1, 2, 3]))), done
             for _ in range(rounds):
-                now = RESUME if going_on else settings
+                now = RESUME if is_resuming else settings
                 hit = kill_run(folder, now, float(generator.uniform(0, seconds)), bool(generator.random() < 0.3))
-                if hit is None:  # it was through before the kill
-                    going_on = True
+                if hit is None:  # it ended before the kill
+                    is_resuming = True
                     break
                 hits.append(hit)
                 done += 1
                 if list(folder.glob("logs/*/checkpoints/checkpoint-*.json")):
-                    going_on = True
+                    is_resuming = True
                 else:
                     shutil.rmtree(folder, ignore_errors=True)
-            try:
-                run_to_the_end(folder, RESUME if going_on else settings)
-                different = differences(fingerprint(folder), expected)
-            except RuntimeError as error:
-                different = [] if "is finished" in str(error) else [str(error)]
-                different = different or differences(fingerprint(folder), expected)
+            different = end_and_compare(folder, RESUME if is_resuming else settings, expected)
             wrong += bool(different)
             print(f"{done} kills: {', '.join(hits[first:]) or 'none'}: {different[:5] or 'identical'}", flush=True)
             shutil.rmtree(folder)
     counts = {hit: hits.count(hit) for hit in sorted(set(hits))}
     print(f"{done} kills ({counts}), {wrong} runs not identical")
     return not wrong
+
+
+def end_and_compare(folder: Path, settings: Sequence[str], expected: dict[str, Any]) -> list[str]:
+    """Run a killed run to its end. Returns where it differs from the expected fingerprint, or why it failed."""
+    try:
+        run_to_the_end(folder, settings)
+    except RuntimeError as error:
+        if "is finished" not in str(error):
+            return [str(error)]
+    return differences(fingerprint(folder), expected)
 
 
 if __name__ == "__main__":

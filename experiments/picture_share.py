@@ -1,4 +1,4 @@
-"""What share of a default run is spent on its pictures: `python -m experiments.picture_share`"""
+"""Measures the share of a default run that its pictures take: python -m experiments.picture_share"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from console.tensorflow_import import import_tensorflow
 
 
 def seconds_in(seconds: dict[str, float], of: type, method: str) -> None:
-    """Let a class's method count the time that it takes, under the class's name."""
+    """Make a class's method add the time that it takes to `seconds`, under the class's name."""
     plain: Callable[..., Any] = getattr(of, method)
 
     def timed(self: Any, *arguments: Any, **named: Any) -> Any:
@@ -28,7 +28,7 @@ def seconds_in(seconds: dict[str, float], of: type, method: str) -> None:
 
 
 def measure(config: Config) -> tuple[dict[str, float], float]:
-    """Train, and count the seconds of every kind of callback and of the whole run."""
+    """Train a run. Returns the seconds in each class of callbacks, and those of the whole run."""
     import_tensorflow()
     from blob.callbacks import PercentOfOptimum, PolicyMap
     from train import train
@@ -44,11 +44,13 @@ def measure(config: Config) -> tuple[dict[str, float], float]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     end_quietly_on_ctrl_c()
     parser = make_parser(__doc__ or "")
     parser.add_argument("--seed", type=at_least(0), default=101, help="of the run (default: %(default)s)")
-    parser.add_argument("--episodes", type=at_least(100), default=Config.episodes, help="(default: %(default)s)")
+    parser.add_argument(
+        "--episodes", type=at_least(100), default=Config.episodes, help="of the run (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         seed, episodes = arguments.seed, arguments.episodes

@@ -1,4 +1,4 @@
-"""A long run: does it grow, does it slow down? `python -m experiments.soak`"""
+"""Trains for long, and checks that the process neither grows nor slows down: python -m experiments.soak"""
 
 from __future__ import annotations
 
@@ -16,22 +16,31 @@ from console.arguments import at_least, make_parser
 from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import import_tensorflow
 
-WARM_UP = 0.1  # of the run: meanwhile the memory fills and TensorFlow sets up its pools
+WARM_UP = 0.1  # share of the run in which the memory fills and TensorFlow sets up its pools
 
 
 class Reading(NamedTuple):
-    """What is read at the end of a window."""
+    """The state of the process at the end of a window.
+
+    Attributes:
+        updates: done so far.
+        seconds: on a clock.
+        resident: bytes of memory.
+        reference: seconds that a fixed computation took, a measure of the machine's speed at that moment.
+        files: open files.
+        threads: number of threads.
+    """
 
     updates: int
     seconds: float
-    resident: int  # bytes
-    reference: float  # seconds that a fixed computation took, which tells how fast the machine was just then
+    resident: int
+    reference: float
     files: int
     threads: int
 
 
 def read_all(updates: int, seed: int) -> list[Reading]:
-    """Train for so many updates, checkpoints included, and read all dials at the end of every window."""
+    """Train for this many updates, with checkpoints, and take a reading at the end of every window."""
     import_tensorflow()
     import keras
     import psutil
@@ -60,7 +69,7 @@ def read_all(updates: int, seed: int) -> list[Reading]:
         config = Config(
             seed=seed,
             lanes=lanes,
-            learn_every=lanes,  # an update for every step of all lanes
+            learn_every=lanes,  # one update for each step of all lanes
             batch_size=32,
             memory_size=20_000,
             episodes=10**9,
@@ -75,8 +84,12 @@ def read_all(updates: int, seed: int) -> list[Reading]:
 
 
 def report(readings: list[Reading]) -> tuple[str, bool]:
-    """Growth and slowdown after the warm-up: of the last tenth against the first tenth after it; and whether they stay
-    within the goals: memory grows by less than 2%, speed falls by 5% at most, files and threads do not grow."""
+    """Compare the last tenth of a run with the first tenth after the warm-up.
+
+    Returns:
+        The growth and slowdown as text, and whether they are within the goals: memory grows by less than 2%, speed
+        falls by 5% at most, files and threads do not grow.
+    """
     counted = [reading for reading in readings if reading.updates > WARM_UP * readings[-1].updates]
     tenth = max(2, len(counted) // 10)
     first, last = counted[:tenth], counted[-tenth:]
@@ -99,10 +112,10 @@ def report(readings: list[Reading]) -> tuple[str, bool]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     end_quietly_on_ctrl_c()
     parser = make_parser(__doc__ or "")
-    parser.add_argument("--updates", type=at_least(1_000), default=200_000, help="updates (default: %(default)s)")
+    parser.add_argument("--updates", type=at_least(1_000), default=200_000, help="at least (default: %(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=1, help="of the run (default: %(default)s)")
     arguments = parser.parse_args()
     text, is_flat = report(read_all(arguments.updates, arguments.seed))

@@ -1,4 +1,5 @@
-"""How near one update comes to its matrix products and convolutions alone: `python -m experiments.update_parts`."""
+"""Compares the time of an update with that of its matrix products and convolutions alone:
+python -m experiments.update_parts"""
 
 from __future__ import annotations
 
@@ -19,12 +20,12 @@ from experiments.benchmark import forward_flops, machine, matmul_gflops
 from presets import PRESETS
 
 PRODUCTS = ("MatMul", "BatchMatMulV2", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
-MOST = 1.25  # times its products, that an update is to take at most
+MOST = 1.25  # an update should take at most this many times as long as its products
 ROUNDS = 10
 
 
 def products_of(graph: Any) -> list[Any]:
-    """The matrix products and convolutions of a graph that its outputs or its assignments need."""
+    """List the matrix products and convolutions of a graph that its outputs or its assignments need."""
     waiting = [output.op for output in graph.outputs] + [
         op for op in graph.get_operations() if op.type.startswith("Assign") and op.type.endswith("VariableOp")
     ]
@@ -38,14 +39,14 @@ def products_of(graph: Any) -> list[Any]:
 
 
 def alone(ops: list[Any]) -> Callable[[], Any]:
-    """A function that does these operations, and nothing else, on random numbers of the same shapes."""
+    """Return a function that does only these operations, on random numbers of the same shapes."""
     import tensorflow as tf
 
     calls = []
     for op in ops:
         inputs: dict[str, Any] = {}
         for argument, tensor in zip(op.op_def.input_arg, op.inputs, strict=True):
-            if tensor.dtype.is_integer:  # a convolution's gradient is told the shape of what it gives
+            if tensor.dtype.is_integer:  # the shape that a convolution's gradient will have
                 inputs[argument.name] = tf.constant(op.outputs[0].shape.as_list())
             else:
                 inputs[argument.name] = tf.random.normal(tensor.shape)
@@ -55,7 +56,7 @@ def alone(ops: list[Any]) -> Callable[[], Any]:
 
 
 def median_ms(function: Callable[[], Any], repeats: int) -> float:
-    """The median milliseconds of a call."""
+    """Measure the median milliseconds of a call."""
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
@@ -66,10 +67,11 @@ def median_ms(function: Callable[[], Any], repeats: int) -> float:
 
 
 def compare(preset: str, repeats: int) -> None:
-    """Time an update and its parts in turns, and print both."""
+    """Time an update and its products in turns, and print both."""
     import tensorflow as tf
 
     from agent import DQNAgent
+    from replay_memory import Batch
 
     config = Config(seed=0, preset=preset, **PRESETS[preset])
     rules = BlobRules()
@@ -78,12 +80,12 @@ def compare(preset: str, repeats: int) -> None:
     boards = tf.constant(rules.observe(rules.start_positions(generator.integers(rules.n_starts, size=n))))
     numbers = tf.constant(generator.random(n), tf.float32)
     masks = tf.ones((n, len(MOVES)), tf.bool)
-    arguments = boards, tf.zeros(n, tf.int32), numbers, numbers, boards, masks, numbers
-    ops = products_of(tf.function(agent._update_eagerly).get_concrete_function(*arguments).graph)
+    batch: Any = Batch(boards, tf.zeros(n, tf.int32), numbers, numbers, boards, masks, numbers, tf.zeros(n, tf.int64))
+    ops = products_of(tf.function(agent._gradient_step).get_concrete_function(batch).graph)
     parts = alone(ops)
-    timed = [lambda: agent._update(*arguments), tf.function(parts), tf.function(parts, jit_compile=True)]
+    timed = [lambda: agent._update(batch), tf.function(parts), tf.function(parts, jit_compile=True)]
     for function in timed:
-        median_ms(function, 10)  # compiled, and warm
+        median_ms(function, 10)  # compile it and warm up
     rounds = [[median_ms(function, repeats) for function in timed] for _ in range(ROUNDS)]
     took, *candidates = np.median(rounds, axis=0)
     products = min(candidates)
@@ -95,13 +97,13 @@ def compare(preset: str, repeats: int) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     end_quietly_on_ctrl_c()
-    parser = make_parser("Compare the time of an update with that of the matrix products and convolutions in it.")
+    parser = make_parser(__doc__ or "")
     parser.add_argument(
         "--preset", choices=("default", "tutorial"), default="default", help="settings (default: %(default)s)"
     )
-    parser.add_argument("--repeats", type=at_least(1), default=100, help="calls in a round (default: %(default)s)")
+    parser.add_argument("--repeats", type=at_least(1), default=100, help="calls per round (default: %(default)s)")
     arguments = parser.parse_args()
     with exit_on_bad_input():
         import_tensorflow()

@@ -63,8 +63,7 @@ class Checkpoint(NamedTuple):
     Attributes:
         number: environment steps when it was written.
         state: as it was given to `Checkpoints.write`, but with lists for tuples.
-        segments: of the replay memory, oldest first, as `Memory.get_steps` returned them. Iterate only once: each is
-            freed when the next one is taken.
+        segments: of the replay memory, oldest first. Iterate only once: each is freed when the next one is taken.
     """
 
     number: int
@@ -160,16 +159,17 @@ class Checkpoints:
         Raises:
             InputError: none is intact, or another version wrote them.
         """
-        for number in checkpoint_numbers(self.folder):
+        numbers = checkpoint_numbers(self.folder)
+        for i, number in enumerate(numbers):
             try:
                 checkpoint, segments = self._read(number)
             except DamagedError as error:
-                reason = one_line(str(error))
-                say(f"warning: checkpoint {number} in {self.folder} is damaged: {reason}")
-            else:
-                self._put_aside_newer_than(number)
-                self._go_on_from(number, segments)
-                return checkpoint
+                say(f"warning: checkpoint {number} in {self.folder} is damaged: {one_line(str(error))}")
+                continue
+            for path in [_manifest_path(self.folder, newer) for newer in numbers[:i]]:
+                path.replace(path.with_suffix(".damaged"))
+            self._go_on_from(number, segments)
+            return checkpoint
         raise InputError(f"there is no intact checkpoint in {self.folder}: start the run again")
 
     def _read(self, number: int) -> tuple[Checkpoint, list[dict[str, Any]]]:
@@ -205,12 +205,6 @@ class Checkpoints:
                 if _digest(data) == file["sha256"]:
                     return data
         raise DamagedError(f"{name} is missing or not as it was written")
-
-    def _put_aside_newer_than(self, number: int) -> None:
-        for newer in checkpoint_numbers(self.folder):
-            if newer > number:
-                path = _manifest_path(self.folder, newer)
-                path.replace(path.with_suffix(".damaged"))
 
 
 @contextlib.contextmanager

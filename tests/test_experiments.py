@@ -1,4 +1,4 @@
-"""The experiments' own arithmetic: what is timed, what is tabulated, and that a broken-off ablation goes on."""
+"""The experiments' own arithmetic: what is timed and tabulated, and that an interrupted ablation goes on."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -20,6 +20,7 @@ from experiments.ablation import VARIANTS, read, train_all, train_once
 from experiments.ablation_plot import draw, markdown_table
 from experiments.environments_table import COLUMNS, optimal_mean
 from experiments.update_parts import alone, products_of
+from replay_memory import Batch
 
 SMALL: dict[str, Any] = {
     "env_args": {"size": 3},
@@ -32,15 +33,22 @@ SMALL: dict[str, Any] = {
 }
 
 
+def update_graph(agent: DQNAgent, observations: Any) -> Any:
+    """The graph of an update with a batch of these observations."""
+    n = len(observations)
+    numbers, masks = tf.zeros(n), tf.ones((n, agent.n_actions), tf.bool)
+    batch: Any = Batch(
+        observations, tf.zeros(n, tf.int32), numbers, numbers, observations, masks, numbers, tf.zeros(n, tf.int64)
+    )
+    return tf.function(agent._gradient_step).get_concrete_function(batch).graph
+
+
 def test_products_of_an_update_by_hand() -> None:
-    # Three dense layers, 2 -> 256 -> 256 -> 3. Forward passes of both networks on the next observations and of the
-    # online one on the observations: 9 products. Gradients: of every layer's weights, 3, and of the inputs of all but
-    # the first, 2.
+    # Three dense layers, 2 -> 256 -> 256 -> 3. Forward: both networks on the next observations, the online one on the
+    # observations: 9 products. Backward: 3 for the weights, and 2 for the inputs of all layers but the first.
     agent = DQNAgent(gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(3), Config(seed=0, double=True))
     n = 7
-    observations, numbers = tf.zeros((n, 2)), tf.zeros(n)
-    arguments = observations, tf.zeros(n, tf.int32), numbers, numbers, observations, tf.ones((n, 3), tf.bool), numbers
-    ops = products_of(tf.function(agent._update_eagerly).get_concrete_function(*arguments).graph)
+    ops = products_of(update_graph(agent, tf.zeros((n, 2))))
     assert [op.type for op in ops] == ["MatMul"] * 14
     shapes = sorted(tuple(tensor.shape) for tensor in alone(ops)())
     forward = [(n, 256), (n, 256), (n, 3)] * 3
@@ -49,13 +57,11 @@ def test_products_of_an_update_by_hand() -> None:
 
 
 def test_convolutions_are_counted_too() -> None:
-    # Two convolutions and two dense layers, without double DQN: two forward passes of 4, gradients of 4 weights and of
-    # 3 inputs.
+    # Two convolutions and two dense layers. Forward, without double DQN: two passes of 4. Backward: 4 for the weights,
+    # and 3 for the inputs.
     config = Config(seed=0, network="tutorial", double=False)
     agent = DQNAgent(gym.spaces.Box(0, 255, (10, 10, 3), np.uint8), gym.spaces.Discrete(9), config)
-    boards, numbers = tf.zeros((2, 10, 10, 3), tf.uint8), tf.zeros(2)
-    arguments = boards, tf.zeros(2, tf.int32), numbers, numbers, boards, tf.ones((2, 9), tf.bool), numbers
-    ops = products_of(tf.function(agent._update_eagerly).get_concrete_function(*arguments).graph)
+    ops = products_of(update_graph(agent, tf.zeros((2, 10, 10, 3), tf.uint8)))
     kinds = [op.type for op in ops]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "Conv2D": 4,
@@ -73,13 +79,13 @@ def test_train_once_gives_a_curve_and_a_judgement(monkeypatch: pytest.MonkeyPatc
     assert (result["variant"], result["seed"], result["episodes"], result["starts"]) == ("default", 3, 80, 504)
     assert result["won"] + result["lost"] + result["never_ending"] == 504
     assert 0 < curve[0]["seconds"] < curve[-1]["seconds"] <= result["seconds"]
-    # No time at all: it ends after its first window, with what episodes ended in the same step of 4 lanes.
+    # Without any time it ends after its first window, with all episodes that ended in the same step of 4 lanes.
     _, stopped = train_once("default", 3, 5000, 0.0)
     assert 20 <= stopped["episodes"] < 20 + 4
 
 
 class HerePool:
-    """A process pool that works in this process, at once."""
+    """A process pool that does its work at once, in this process."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
@@ -94,7 +100,7 @@ class HerePool:
         return future
 
 
-def test_an_ablation_goes_on_where_it_was_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ablation_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple] = []
 
     def pretend(variant: str, seed: int, episodes: int, seconds: float | None) -> tuple[list[dict], dict]:
@@ -110,7 +116,7 @@ def test_an_ablation_goes_on_where_it_was_broken_off(tmp_path: Path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         train_all(["default", "tutorial preset"], 2, 100, tmp_path)
     train_all(["default", "tutorial preset"], 2, 100, tmp_path)
-    # The tutorial preset gets the seconds that the default took with the same seed.
+    # The tutorial preset gets as many seconds as the default took with the same seed.
     expected = [("default", 1, None), ("tutorial preset", 1, 12.5), ("default", 2, None)]
     assert asked == [*expected, ("default", 2, None), ("tutorial preset", 2, 12.5)]
     assert len(read(tmp_path / "ablation.csv")) == 4 and len(read(tmp_path / "ablation_curves.csv")) == 8
@@ -149,7 +155,7 @@ def test_optimal_mean_of_toy_texts(env: str, optimum: float | str) -> None:
 
 
 def test_optimal_mean_of_taxi_is_what_best_play_gets() -> None:
-    # From every start: breadth-first search for the fewest steps to a delivery, each -1, the last one 20.
+    # From each start, breadth-first search finds the fewest steps to a delivery: -1 each, and 20 for the last.
     env: Any = gym.make("Taxi-v4")
     table = env.unwrapped.P
     returns = []
@@ -165,7 +171,7 @@ def test_optimal_mean_of_taxi_is_what_best_play_gets() -> None:
     assert optimal_mean(Config.from_preset(env="Taxi-v4")) == pytest.approx(np.mean(returns))
 
 
-def test_the_table_of_environments_goes_on_where_it_was_broken_off(
+def test_the_table_of_environments_goes_on_where_it_was_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, int]] = []
@@ -188,7 +194,7 @@ def test_the_table_of_environments_goes_on_where_it_was_broken_off(
 
 
 def soaked(memory: float = 1.0, speed: float = 1.0, files: int = 0) -> list[soak.Reading]:
-    """A run of 1,000 updates a window whose second half takes more memory, goes at another speed, opens more files."""
+    """A run of 1,000 updates per window, with other memory, speed and open files in its second half."""
     readings, now = [], 0.0
     for window in range(1, 101):
         late = window > 50
@@ -209,7 +215,7 @@ def test_soak_by_hand() -> None:
 
 
 def test_a_short_soak() -> None:
-    """What grows with every window grows within seconds, too."""
+    """Anything that grows with every window shows within seconds."""
     readings = soak.read_all(300, seed=1)
     assert readings[-1].updates >= 300
     half = len(readings) // 2
@@ -217,7 +223,7 @@ def test_a_short_soak() -> None:
 
 
 def test_table_and_network_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each for a second, in this process; what does not fit has a row too, and what is there is not done again."""
+    """Each runs for a second in this process. A table that does not fit has a row too; finished runs are skipped."""
     monkeypatch.setattr(compare, "in_own_process", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(compare, "LEARNERS", ("cells", "offsets"))
     small = {
@@ -249,10 +255,10 @@ def test_table_and_network_are_compared(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_what_the_mistakes_cost() -> None:
-    """On boards of 3x3, the numbers that can be: the mistaken game is worth less, a cut taken for an end misleads."""
+    """On small boards, the random axis makes the game worth less, and a time limit learned from as an end misleads."""
     right, wrong = mistakes.random_axis(3)
     assert wrong < right - 0.1
-    # 3x3 has 9 * 8 * 7 starts; the food's reward is one step away but where the enemy or a corner is between.
+    # 3x3 has 9 * 8 * 7 starts. The food is one step away, unless the enemy or a corner is in between.
     rules = BlobRules(size=3)
     assert right == pytest.approx(start_means(rules, rules.start_positions(np.arange(rules.n_starts)))[1], abs=1e-4)
     judged = mistakes.time_limit_as_end(2_000_000)

@@ -84,8 +84,10 @@ class Agent(Protocol):
         """Restore what `get_state` and the memory's `get_steps` saved."""
 
 
-def make_agent(config: Config, envs: Lanes) -> Agent:
-    """Make the agent that `config.method` names, for these environments, with the weights that `--init-from` names.
+def make_agent(config: Config, envs: Lanes, resumed: bool = False) -> Agent:
+    """Make the agent that `config.method` names, for these environments.
+
+    It starts with the weights that `--init-from` names, unless its run is resumed and so has weights of its own.
 
     Raises:
         InputError: as the agents' constructors and `read_model`.
@@ -93,7 +95,7 @@ def make_agent(config: Config, envs: Lanes) -> Agent:
     if config.method != "dqn":
         return QTableAgent(envs.observation_space, envs.action_space, config, envs.symmetries)
     agent = DQNAgent(envs.observation_space, envs.action_space, config, envs.symmetries)
-    if config.init_from:
+    if config.init_from and not resumed:
         set_weights(read_model(Path(config.init_from), only_weights=True), agent.online)
         agent.copy_to_target()
     return agent

@@ -168,8 +168,8 @@ class Run:
             logs["evaluation"] = float(self._evaluation.count)
         scores = self._evaluation.scores
         logs |= {f"greedy_{key}": scores.get(key, np.nan) for key in ("avg", "min", "max", "overestimation")}
-        self._epochs.end_window(window.index, {"episode": window.last_episode, **logs})
-        self._epochs.open_window(window.index + 1)
+        self._epochs.end_window(window.number, {"episode": window.last_episode, **logs})
+        self._epochs.open_window(window.number + 1)
         self._clock.begin_window(self._agent.steps)
         self._progress.show(logs)
 

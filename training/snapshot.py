@@ -102,10 +102,10 @@ class Snapshots:
         Raises:
             InputError: there is none, or it is of another run.
         """
-        self._checkpoint = self._checkpoints.read_newest()
+        _, state, self._segments = self._checkpoints.read_newest()
         with checkpoint_errors_as_input_error(self._log_dir):
-            self._cut_events(self._checkpoint.state["events"])
-        return self._checkpoint.state
+            self._cut_events(state["events"])
+        return state
 
     def restore(
         self, state: dict[str, Any], observations: Observations, masks: np.ndarray
@@ -122,7 +122,7 @@ class Snapshots:
         Raises:
             LookupError, TypeError, ValueError: the state is not of such a run.
         """
-        self._agent.set_state(state["agent"], self._checkpoint.segments)
+        self._agent.set_state(state["agent"], self._segments)
         for name, part in self._parts.items():
             part.set_state(state["parts"][name])
         limits = [self._config.episodes, self._config.steps]

@@ -17,13 +17,13 @@ class Window(NamedTuple):
     """A window that has ended.
 
     Attributes:
-        index: counted from 0.
+        number: counted from 0.
         last_episode: number of its last episode, counted from 1.
         episodes: return and length (steps) of each.
         updates: done since the window before.
     """
 
-    index: int
+    number: int
     last_episode: int
     episodes: Sequence[tuple[float, int]]
     updates: Sequence[UpdateStats]

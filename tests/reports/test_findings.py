@@ -15,12 +15,12 @@ from console.errors import InputError
 from reports.curves import RunLog, read_run
 from reports.findings import find_problems
 from train import train
-from training.run import Run
+from training.result import RunResult
 
 MakeConfig = Callable[..., Config]
 
 
-def findings_of(run: Run) -> str:
+def findings_of(run: RunResult) -> str:
     return "\n".join(find_problems(read_run(run.log_dir)))
 
 

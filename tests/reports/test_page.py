@@ -61,8 +61,9 @@ def test_the_table_has_every_board_once(symmetric: bool) -> None:
 def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path: Path) -> None:
     config = small_config()
     run = train(config, [PercentOfOptimum(config), PolicyMap(config)])
+    assert run.best
     path = tmp_path / "page.html"
-    path.write_text(make_page(read_run(run.log_dir), run.best), encoding="utf-8")
+    path.write_text(make_page(read_run(run.log_dir), run.best.path), encoding="utf-8")
     browser.get(path.as_uri())
     assert (
         browser.execute_script("return performance.getEntriesByType('resource').length") == 0
@@ -75,7 +76,7 @@ def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path:
     assert browser.execute_script(loaded) == [True] * 4
 
     assert run.best
-    saved = read_model(run.best)
+    saved = read_model(run.best.path)
     compare_with_agent(browser, saved.info.config, load_q_values(saved, make_saved_env(saved)))
 
     food, enemy = browser.execute_script("return [food, enemy]")
@@ -124,18 +125,20 @@ def compare_with_agent(browser: Any, config: Config, q_values: Callable[[np.ndar
 def test_other_environments_have_a_page_without_a_board(small_config: MakeConfig, tmp_path: Path) -> None:
     config = small_config(env="FrozenLake-v1", env_args={"is_slippery": False, "map_name": "4x4"})
     run = train(config)
+    assert run.best
     page = make_page(read_run(run.log_dir), find_model(run.log_dir, config))
     assert "What it has learned" not in page and "How it learned" in page and "@{" not in page
-    assert page.count("<figure>") == 4 and find_model(run.log_dir, config) == run.best
+    assert page.count("<figure>") == 4 and find_model(run.log_dir, config) == run.best.path
 
 
 def test_the_judge_and_the_board_close_their_environments(
     small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = train(small_config(episodes=20))
+    assert run.best
     closed = []
     monkeypatch.setattr(BlobEnv, "close", lambda self: closed.append(self))
-    page = make_page(read_run(run.log_dir), run.best)
+    page = make_page(read_run(run.log_dir), run.best.path)
     assert len(closed) == 2
     assert "From all 3,360 starts, the best model, saved after 20 episodes, earns <b>" in page
     assert "seeks the food F (+25) and avoids the enemy E (-300); any other step costs 1." in page

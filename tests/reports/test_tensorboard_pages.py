@@ -15,7 +15,7 @@ import pytest
 from blob.callbacks import PercentOfOptimum, PolicyMap
 from config import Config
 from train import train
-from training.summary import STORY
+from training.summary import CHARTS_PAGE
 
 SCREENSHOTS = Path(__file__).parent.parent.parent / "screenshots"  # for people to look at; not in git
 # Counts what is drawn of each kind, visible and not empty, inside TensorBoard's nested shadow roots.
@@ -80,7 +80,7 @@ def test_pages(tensorboard: str, browser: Any) -> None:
     runs."""
     SCREENSHOTS.mkdir(exist_ok=True)
     needed = {
-        STORY.partition("#")[2]: {"line": 6, "band": 1, "drawn": 7},
+        CHARTS_PAGE.partition("#")[2]: {"line": 6, "band": 1, "drawn": 7},
         "images": {"image": 3},  # greedy play from the fixed start and the worst, and the policy map
         "histograms": {"histogram": 3},
         "hparams": {"trial": 2, "metric": 1},  # both runs, by name

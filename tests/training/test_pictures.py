@@ -18,7 +18,8 @@ from blob.callbacks import PolicyMap
 from config import Config
 from environments.make import make_env
 from train import train
-from training.greedy_play import EVALUATION_SEED
+from training.callbacks import RunCallback
+from training.evaluation import EVALUATION_SEED
 from training.tensorboard_callback import EpisodeTensorBoard
 from viewer.drawing import shrunk
 
@@ -59,8 +60,9 @@ def test_gifs_and_histograms(small_config: MakeConfig) -> None:
 
 
 def test_the_worst_start_is_the_evaluations_worst(small_config: MakeConfig) -> None:
-    run = train(small_config())
-    evaluation = run.evaluation
+    looking = RunCallback()
+    run = train(small_config(), [looking])
+    evaluation = looking.evaluation
     assert evaluation.count == 3
     assert EVALUATION_SEED <= evaluation.worst_seed < EVALUATION_SEED + 20
     env = make_env(run.config)
@@ -136,7 +138,7 @@ class Camera(gym.Env):
 
 def test_a_drawing_that_fails_ends_nothing(small_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(small_config(env=f"{__name__}:Camera", env_args={}, max_episode_steps=30))
-    assert run.episode == 60
+    assert run.episodes == 60
     assert capsys.readouterr().err.count("no pictures of test_pictures:Camera: ZeroDivisionError: no light") == 1
 
 

@@ -1,5 +1,6 @@
 """What a run shows while it trains: on a terminal, elsewhere, and not at all."""
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -10,13 +11,14 @@ import termios
 
 import pytest
 
+from config import Config
 from training.progress import Progress
 
 LOGS = {"reward_avg": -193.25, "reward_min": -500.0, "reward_max": 25.0, "epsilon": 0.9512, "steps_per_second": 1150.3}
 
 
 def test_lines_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(25_000, "episode", 0)
+    progress = Progress(Config(), 0)
     for _ in range(3):
         progress.update(5_000)
         progress.show(LOGS)
@@ -29,7 +31,7 @@ def test_lines_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_quiet(capfd: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(100, "step", 0, quiet=True)
+    progress = Progress(Config(steps=100, learn_start=100), 0, quiet=True)
     progress.update(50)
     progress.show(LOGS)
     progress.close()
@@ -41,15 +43,19 @@ def test_one_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     with os.fdopen(slave, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
-        progress = Progress(25_000, "episode", 0)
+        progress = Progress(Config(), 0)
         monkeypatch.setattr(progress._bar, "mininterval", 0)
         for _ in range(5):
             progress.show(LOGS)
             progress.update(2_500)
         progress.close()
         monkeypatch.undo()
-        text = os.read(master, 100_000).decode()
+    written = b""
+    with contextlib.suppress(OSError):  # Linux reports the end of a closed terminal as an error
+        while part := os.read(master, 100_000):
+            written += part
     os.close(master)
+    text = written.decode()
     assert text.count("\n") == 1  # at the end
     *_, last = [line for line in text.split("\r") if line.strip()]
     assert len(last) < 80
@@ -59,7 +65,7 @@ def test_one_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_time_left_follows_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Episodes take a tenth of a second at first and a hundredth later: half a minute after the change the estimate is
     that of the new speed, 15,000 episodes in 150 s, where the mean since the start would say 273 s."""
-    progress = Progress(25_000, "episode", 0)
+    progress = Progress(Config(), 0)
     now = 0.0
     monkeypatch.setattr(progress._bar, "_time", lambda: now)
     progress._bar.start_t = progress._bar.last_print_t = now

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import signal
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,20 @@ import keras
 import numpy as np
 import optree
 import pytest
+from conftest import transitions
 
 from blob_env import BlobVectorEnv
 from config import Config
 from console.errors import InputError
-from environments.lanes import make_vector_env
+from environments.lanes import make_lanes
 from environments.make import make_env
-from environments.resume import Recorder, get_lanes_state, set_lanes_state
+from environments.resume import ResumableEnv
 from experiments.kill_test import SETTINGS, differences, fingerprint
 from experiments.kill_test import test as kill_and_resume
 from storage.checkpoint import checkpoint_numbers
 from storage.run_folder import find_run, lock_run, record_start, settings_to_resume
 from train import train
+from training.agents import make_agent
 from training.run import Run
 from training.summary import summary
 
@@ -110,7 +113,7 @@ def test_interrupted_and_resumed_is_the_same(
         again = train(config, [*extra_callbacks(tmp_path / "broken"), Interrupt(99)], run.log_dir)
     assert again.interrupted == signal.SIGTERM
     warned = capsys.readouterr().err
-    assert "the callback Interrupt starts anew" in warned and warned.count("anew") == 1
+    assert "the callback Interrupt starts from scratch" in warned and warned.count("from scratch") == 1
     last = train(config, extra_callbacks(tmp_path / "broken"), run.log_dir)
     assert not last.interrupted and last.best and last.last
     assert differences(fingerprint(tmp_path / "broken"), fingerprint(tmp_path / "whole")) == []
@@ -132,7 +135,7 @@ def test_a_finished_run_is_extended_or_left_alone(small_config: MakeConfig) -> N
     longer = settings_to_resume(run.log_dir, {**given, "episodes": 60})
     assert longer == dataclasses.replace(config, episodes=60)
     extended = train(longer, resume=run.log_dir)
-    assert extended.episode == 60 and extended.agent.episodes >= 60
+    assert extended.episodes == 60 and extended.agent.episodes >= 60
     made = json.loads((run.log_dir / "run.json").read_text())
     assert len(made["starts"]) == 2 and made["config"]["episodes"] == 60
     assert extended.log_dir == run.log_dir and len(list(Path(config.models_dir).iterdir())) == 2
@@ -173,6 +176,27 @@ def test_settings_that_cannot_change(small_config: MakeConfig, capsys: pytest.Ca
         train(config, resume=run.log_dir)
 
 
+def test_a_resumed_run_does_not_read_the_weights_that_it_started_from(small_config: MakeConfig) -> None:
+    first = train(small_config(episodes=20))
+    assert first.best
+    run = train(small_config(init_from=str(first.best.path)), [Interrupt(0)])
+    first.best.path.unlink()
+    assert train(run.config, resume=run.log_dir).episodes == 60
+
+
+def test_the_state_that_was_read_is_freed(small_config: MakeConfig) -> None:
+    """The arrays of a checkpoint are large, and needed no more once the run goes on."""
+    run = train(small_config(), [Interrupt(0)])
+    with make_lanes(run.config, run.config.lanes, resumable=True) as envs:
+        resumed = Run(run.config, make_agent(run.config, envs), envs, run.log_dir)
+        assert resumed._state
+        array = weakref.ref(resumed._state["agent"]["memory"]["priorities"])
+        assert array() is not None
+        with resumed:
+            resumed.begin([])
+            assert array() is None
+
+
 def go_on(env: Any, actions: list[int]) -> list[Any]:
     """Observation, reward and end of every step, with resets."""
     trace: list[Any] = []
@@ -203,7 +227,7 @@ def go_on(env: Any, actions: list[int]) -> list[Any]:
 def test_environments_go_on_where_they_stood(settings: dict[str, Any]) -> None:
     config = Config.from_preset(**{"frame_stack": 1, **settings})
     generator = np.random.default_rng(0)
-    env, other = Recorder(make_env(config)), Recorder(make_env(config))
+    env, other = ResumableEnv(make_env(config)), ResumableEnv(make_env(config))
     env.reset(seed=5)
     other.reset(seed=6)
     n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
@@ -234,26 +258,27 @@ class Unrepeatable(gym.Env):
         return np.array([int.from_bytes(os.urandom(2), "big") / 1e5], np.float32)
 
 
-def test_a_lane_that_cannot_be_repeated_starts_anew() -> None:
+def test_a_lane_that_cannot_be_repeated_starts_a_new_episode() -> None:
     config = Config.from_preset(env=f"{__name__}:Unrepeatable", max_episode_steps=50)
-    envs = make_vector_env(config, 2, resumable=True)
-    observations, _ = envs.reset(seed=1)
-    masks = np.ones((2, 2), bool)
+    envs = make_lanes(config, 2, resumable=True)
+    observations, masks = envs.reset(seed=1)
     before = observations.copy()
-    anew = set_lanes_state(envs, get_lanes_state(envs), observations, masks)
-    assert anew == dict.fromkeys((0, 1), "the same actions led elsewhere") and (observations != before).all()
+    restarted = envs.set_state(envs.get_state(), observations, masks)
+    assert restarted == dict.fromkeys((0, 1), "the same actions led elsewhere") and (observations != before).all()
 
 
-def test_a_run_of_lanes_that_start_anew_goes_on(small_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_whose_lanes_were_restarted_goes_on(small_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
     """Their episodes are cut where they were broken off, in this run and when it is resumed again."""
     config = small_config(env=f"{__name__}:Unrepeatable", env_args={}, max_episode_steps=9, lanes=2, memory_size=1000)
     run = train(config, [Interrupt(0)])
+    assert run.agent.memory
     cut_at = run.agent.memory.steps - 1
     for window in (1, 2):
         capsys.readouterr()
         run = train(config, [Interrupt(window)], run.log_dir)
-        assert "lane 1 starts anew, so the run is not the same" in capsys.readouterr().err
-        assert [run.agent.memory[2 * cut_at + lane].truncated for lane in range(2)] == [True, True]
+        assert "lane 1 starts a new episode, so the run is not the same" in capsys.readouterr().err
+        assert run.agent.memory
+        assert [transitions(run.agent.memory)[2 * cut_at + lane].truncated for lane in range(2)] == [True, True]
 
 
 def test_boards_go_on_where_they_stood() -> None:

@@ -16,6 +16,7 @@ import gymnasium as gym
 import keras
 import numpy as np
 import pytest
+from conftest import transitions
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
@@ -27,12 +28,16 @@ from blob.solver import start_means
 from blob_env import BlobVectorEnv
 from config import Config
 from console.errors import InputError
+from environments.lanes import Step
+from replay_memory import ReplayMemory
 from reports.curves import read_points
 from storage.loading import load_network, make_saved_env
 from storage.model_file import read_model
 from train import train
-from training.greedy_play import EVALUATION_SEED
-from training.run import Run
+from training.callbacks import RunCallback
+from training.evaluation import EVALUATION_SEED
+from training.models import ModelRecord
+from training.result import RunResult
 from training.summary import summary
 from training.tags import tag
 
@@ -48,9 +53,14 @@ def read_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return scalars
 
 
-def best_of(run: Run) -> Path:
-    assert run.best is not None
-    return run.best
+def best_of(result: RunResult) -> ModelRecord:
+    assert result.best is not None
+    return result.best
+
+
+def memory_of(result: RunResult) -> ReplayMemory:
+    assert result.agent.memory is not None
+    return result.agent.memory
 
 
 class Recorder(keras.callbacks.Callback):
@@ -152,8 +162,9 @@ def test_windows_that_end_in_one_step_share_updates_and_speed(small_config: Make
 
 def test_a_run_stopped_by_a_callback_is_evaluated(small_config: MakeConfig) -> None:
     stopping = keras.callbacks.EarlyStopping(monitor="reward_avg", mode="max", min_delta=1000, patience=1)
-    run = train(small_config(evaluate_every=1000), [stopping])
-    assert run.evaluation.has_seen(run.episode) and run.episode > 20
+    looking = RunCallback()
+    run = train(small_config(evaluate_every=1000), [stopping, looking])
+    assert looking.evaluation.is_up_to_date(run.episodes) and run.episodes > 20
 
 
 def test_every_epoch_that_begins_ends(small_config: MakeConfig) -> None:
@@ -177,7 +188,7 @@ def test_same_seed_same_run(small_config: MakeConfig, tmp_path: Path) -> None:
         config = small_config(network="auto", logs_dir=str(tmp_path / name), models_dir=str(tmp_path / name))
         run = train(config)
         runs.append({k: points for k, points in read_scalars(run.log_dir).items() if k not in TIMES})
-        weights.append([*run.agent.online.get_weights(), *run.agent.memory.get_steps().values()])
+        weights.append([*run.agent.online.get_weights(), *memory_of(run).get_steps().values()])
     assert runs[0] == runs[1]
     for left, right in zip(*weights, strict=True):
         np.testing.assert_array_equal(left, right)
@@ -191,24 +202,26 @@ def test_another_seed_another_run(small_config: MakeConfig) -> None:
 
 def test_a_seed_is_drawn_and_recorded(small_config: MakeConfig) -> None:
     run = train(small_config(episodes=20, seed=None))
-    assert run.best is not None and f"seed{run.config.seed}" in run.best.name
-    info = read_model(best_of(run)).info
+    assert f"seed{run.config.seed}" in best_of(run).path.name
+    info = read_model(best_of(run).path).info
     assert info.config.seed == run.config.seed is not None
 
 
 def test_models_are_named_by_their_scores_and_only_the_best_is_kept(small_config: MakeConfig) -> None:
     run = train(small_config())
     files = list(Path(run.config.models_dir).iterdir())
-    assert set(files) == {run.best, run.last}
-    scores = read_model(best_of(run)).info.scores
-    assert f"__best__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min.model" in best_of(run).name
+    assert run.last is not None and set(files) == {best_of(run).path, run.last.path}
+    scores = read_model(best_of(run).path).info.scores
+    assert scores == best_of(run).scores
+    name = f"__best__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min.model"
+    assert name in best_of(run).path.name
 
 
 def test_two_runs_of_one_second_take_two_folders(small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "strftime", lambda *_: "20260101-000000")
     first, second = train(small_config(episodes=20)), train(small_config(episodes=20))
     assert first.log_dir != second.log_dir
-    assert first.best != second.best and best_of(first).exists()
+    assert best_of(first).path != best_of(second).path and best_of(first).path.exists()
 
 
 def test_stock_callbacks(small_config: MakeConfig, tmp_path: Path) -> None:
@@ -235,10 +248,12 @@ def test_early_stopping_stops(small_config: MakeConfig) -> None:
     # No window can raise the reward by 1000, so a patience of one ends the run after the second. Episodes that ended in
     # the same step as the second window did are a third.
     stopping = keras.callbacks.EarlyStopping(monitor="reward_avg", mode="max", min_delta=1000, patience=1)
-    run = train(small_config(episodes=1000), [stopping])
-    assert run.window in (2, 3) and run.episode < 100
-    assert stopping.stopped_epoch == run.window - 1
-    assert run.last is not None and run.last.exists()
+    recorder = Recorder()
+    run = train(small_config(episodes=1000), [stopping, recorder])
+    windows = len(recorder.windows)
+    assert windows in (2, 3) and run.episodes < 100
+    assert stopping.stopped_epoch == windows - 1
+    assert run.last is not None and run.last.path.exists()
 
 
 class PressCtrlC(keras.callbacks.Callback):
@@ -251,7 +266,7 @@ def test_ctrl_c_saves_and_flushes(small_config: MakeConfig) -> None:
     before = signal.getsignal(signal.SIGINT)
     run = train(small_config(episodes=100_000), [PressCtrlC()])
     assert run.interrupted
-    assert best_of(run).exists() and run.last and run.last.exists()
+    assert best_of(run).path.exists() and run.last and run.last.path.exists()
     assert [step for step, _ in read_scalars(run.log_dir)["reward/avg"]][:2] == [20, 40]
     assert signal.getsignal(signal.SIGINT) == before
     assert "(interrupted)" in summary(run)
@@ -291,8 +306,7 @@ def test_the_stored_next_observation_is_the_final_one(
 ) -> None:
     """In the memory of a real run, every won or lost episode's next image lacks one piece: the player stands on it."""
     run = train(small_config(env_args={"size": 3}))
-    memory = run.agent.memory
-    ends = [transition for transition in map(memory.__getitem__, range(len(memory))) if transition.terminated]
+    ends = [transition for transition in transitions(memory_of(run)) if transition.terminated]
     assert len(ends) >= 60
     for transition in ends:
         assert (transition.next_observation.any(axis=2)).sum() == 2
@@ -305,7 +319,7 @@ def test_agent_learns_the_optimum_of_a_tiny_board(small_config: MakeConfig) -> N
     config = dataclasses.replace(config, evaluate_every=500, evaluate_episodes=500, learn_every=4, target_every=50)
     config = dataclasses.replace(config, network="auto")
     run = train(dataclasses.replace(config, aggregate_every=50))
-    verdict = judge_model(read_model(best_of(run)))
+    verdict = judge_model(read_model(best_of(run).path))
     assert verdict.n_starts == verdict.won == 504
     assert verdict.mean >= 0.995 * verdict.optimum, verdict.table()
 
@@ -330,7 +344,7 @@ def test_training_knows_nothing_of_the_optimum(tmp_path: Path) -> None:
         f"run = train(Config(env_args={{'size': 3}}, network='dense', episodes=60, learn_start=50, "
         f"batch_size=16, evaluate_every=20, models_dir={str(tmp_path / 'm')!r}, logs_dir={str(tmp_path / 'l')!r})); "
         "assert run.best and run.agent.updates; "
-        "print({'blob_solver', 'optimum'} & set(sys.modules))"
+        "print({name for name in sys.modules if name.partition('.')[0] == 'blob'})"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(train_module.__file__).parent, capture_output=True, text=True
@@ -344,7 +358,7 @@ def test_cartpole_trains(small_config: MakeConfig) -> None:
     config = dataclasses.replace(config, epsilon_decay=0.97, epsilon_min=0.02, learn_every=4, learn_start=500, seed=8)
     config = dataclasses.replace(config, n_step=3, double=True, learning_rate=1e-3, network="auto")
     run = train(dataclasses.replace(config, evaluate_every=60))
-    assert run.best_scores["avg"] > 60
+    assert best_of(run).scores["avg"] > 60
 
 
 def test_train_from_a_thread(small_config: MakeConfig) -> None:
@@ -353,7 +367,7 @@ def test_train_from_a_thread(small_config: MakeConfig) -> None:
     thread = threading.Thread(target=lambda: runs.append(train(small_config(episodes=20))))
     thread.start()
     thread.join()
-    assert runs and runs[0].episode == 20
+    assert runs and runs[0].episodes == 20
 
 
 def test_agent_in_a_users_own_loop() -> None:
@@ -362,9 +376,9 @@ def test_agent_in_a_users_own_loop() -> None:
     agent = DQNAgent(env.observation_space, env.action_space, Config(seed=1, lanes=1, learn_start=100, learn_every=10))
     observation, _ = env.reset(seed=1)
     for _ in range(200):
-        action = agent.act(observation[None], agent.epsilon)[0]
+        action = agent.act(observation[None])[0]
         next_observation, reward, terminated, truncated, _ = env.step(action)
-        agent.remember([observation], [action], [float(reward)], [terminated], [truncated], [next_observation])
+        agent.remember([observation], [action], Step([float(reward)], [terminated], [truncated], [next_observation]))
         agent.learn()
         observation = env.reset()[0] if terminated or truncated else next_observation
     # An update every 10 steps from 100 on: at 100, 110, ..., 200.
@@ -372,4 +386,4 @@ def test_agent_in_a_users_own_loop() -> None:
 
 
 def test_train_module_has_no_command_line_side_effect() -> None:
-    assert not hasattr(train_module, "CONFIG")
+    assert train_module.COMMAND is None

@@ -67,7 +67,7 @@ def test_folders_that_vanish_stop_nothing(small_config: MakeConfig, capfd: pytes
     assert capfd.readouterr().err.count(f"warning: {run.log_dir} was deleted: it is made again") == 1
     log = read_run(run.log_dir)
     assert log.config == config and log.episodes["reward/avg"].tolist() == [5, 10, 15, 20]
-    assert run.episode == 20 and run.best and run.best.is_file() and run.last and run.last.is_file()
+    assert run.episodes == 20 and run.best and run.best.path.is_file() and run.last and run.last.path.is_file()
     # What was lost with the folder is written again: the memory still has it.
     train(dataclasses.replace(config, episodes=40), resume=run.log_dir)
 
@@ -108,7 +108,7 @@ def test_a_disk_that_is_really_full(small_config: MakeConfig, capsys: pytest.Cap
     warned = capsys.readouterr().err
     for text in ("points are missing from the curves", "no checkpoint could be written", ".model cannot be written"):
         assert text in warned
-    assert run.episode == 80 and run.best and run.last and run.best.is_file() and run.last.is_file()
+    assert run.episodes == 80 and run.best and run.last and run.best.path.is_file() and run.last.path.is_file()
     episodes = set(read_run(run.log_dir).episodes["reward/avg"].tolist())
     assert {5, 80} <= episodes and len(episodes) < 16
     train(dataclasses.replace(config, episodes=90), resume=run.log_dir)
@@ -152,12 +152,12 @@ def test_a_signal_in_an_evaluation(small_config: MakeConfig, tmp_path: Path, num
         for folder in folders
     ]
     whole = train(configs[0], callbacks())
-    assert whole.episode == (40 if stopping_early else 60)
+    assert whole.episodes == (40 if stopping_early else 60)
     with signal_in_evaluation(number, lanes=21):
         run = train(configs[1], callbacks())
     assert run.interrupted == signal.SIGTERM
     resumed = train(configs[1], callbacks(), run.log_dir)
-    assert not resumed.interrupted and resumed.episode == whole.episode and resumed.last and resumed.best
+    assert not resumed.interrupted and resumed.episodes == whole.episodes and resumed.last and resumed.best
     assert differences(fingerprint(folders[1]), fingerprint(folders[0])) == []
 
 
@@ -166,8 +166,8 @@ def test_an_extended_run_plays_all_its_episodes(small_config: MakeConfig, seed: 
     """Of the last step of many lanes more episodes end than are counted."""
     config = small_config(seed=seed, lanes=32, episodes=40, learn_start=320)
     run = train(config)
-    assert run.episode == 40
-    assert train(dataclasses.replace(config, episodes=61), resume=run.log_dir).episode == 61
+    assert run.episodes == 40
+    assert train(dataclasses.replace(config, episodes=61), resume=run.log_dir).episodes == 61
 
 
 class Dice(gym.Env):

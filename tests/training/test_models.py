@@ -1,0 +1,127 @@
+"""The best and the last model on disk: which files stay, and which one a resumed run takes for the best."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from config import Config
+from storage.model_file import ModelInfo
+from training.models import ModelKeeper, ModelRecord
+
+GOOD, BETTER = {"avg": 1.0, "min": -3.0, "max": 25.0}, {"avg": 2.5, "min": 0.0, "max": 25.0}
+ENVS: Any = SimpleNamespace(observation_space="Box", action_space="Discrete(9)")
+
+
+class PaperAgent:
+    """Saves the number of episodes instead of weights."""
+
+    def save(self, path: Path, info: ModelInfo) -> None:
+        path.write_text(str(info.episode))
+
+
+def keeper_in(folder: Path, agent: Any = None, name: str = "run") -> ModelKeeper:
+    return ModelKeeper(Config(models_dir=str(folder)), name, agent or PaperAgent(), ENVS)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_better_model_replaces_the_best(tmp_path: Path) -> None:
+    models = keeper_in(tmp_path / "models", name="run[1]")
+    assert models.best is None and models.kept == "there was no model to keep yet"
+    models.save_best(GOOD, 20)
+    assert files_in(tmp_path / "models") == ["run[1]__best__25.00max_1.00avg_-3.00min.model"]
+    models.save_best(BETTER, 40)
+    path = tmp_path / "models" / "run[1]__best__25.00max_2.50avg_0.00min.model"
+    assert models.best == ModelRecord(path, BETTER, 40) and path.read_text() == "40"
+    assert files_in(tmp_path / "models") == [path.name]
+    assert models.kept == f"the best model before that is {path}"
+
+
+def test_a_model_of_the_same_scores_is_written_over(tmp_path: Path) -> None:
+    models = keeper_in(tmp_path)
+    for episode in (20, 40):
+        models.save_best(GOOD, episode)
+    assert models.best and models.best.episode == 40 and models.best.path.read_text() == "40"
+    assert files_in(tmp_path) == [models.best.path.name]
+
+
+def test_other_files_stay(tmp_path: Path) -> None:
+    for name in ("other__best__1.00max_1.00avg_1.00min.model", "run__best__notes.txt", "run2__best__x.model"):
+        (tmp_path / name).write_text("not ours")
+    before = files_in(tmp_path)
+    models = keeper_in(tmp_path)
+    models.save_best(GOOD, 20)
+    models.window_scores = GOOD
+    models.save_last(30)
+    models.save_best(BETTER, 40)
+    assert models.best and models.last
+    assert files_in(tmp_path) == sorted([*before, models.best.path.name, models.last.path.name])
+
+
+def test_the_last_model_is_named_after_the_latest_window(tmp_path: Path) -> None:
+    models = keeper_in(tmp_path)
+    models.save_last(10)
+    assert models.last is None and files_in(tmp_path) == []
+    models.window_scores = BETTER
+    models.save_last(30)
+    assert models.last == ModelRecord(tmp_path / "run__last__25.00max_2.50avg_0.00min.model", BETTER, 30)
+
+
+def test_what_cannot_be_written_leaves_the_best_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class FullDisk(PaperAgent):
+        def save(self, path: Path, info: ModelInfo) -> None:
+            if info.episode == 40:
+                raise OSError(28, "No space left on device")
+            super().save(path, info)
+
+    models = keeper_in(tmp_path, FullDisk())
+    models.save_best(GOOD, 20)
+    best = models.best
+    models.save_best(BETTER, 40)
+    assert models.best == best and best and files_in(tmp_path) == [best.path.name]
+    warning = ".model cannot be written (No space left on device); training goes on\n"
+    assert capsys.readouterr().err.endswith(warning)
+
+
+def resumed(folder: Path, state: dict[str, Any]) -> ModelRecord | None:
+    models = keeper_in(folder)
+    models.set_state(state)
+    return models.best
+
+
+def test_a_resumed_run_takes_the_file_that_its_checkpoint_names(tmp_path: Path) -> None:
+    models = keeper_in(tmp_path)
+    models.window_scores = BETTER
+    models.save_best(GOOD, 20)
+    state = models.get_state()
+    for other in ("0.00", "9.00"):  # sorted before and behind it
+        (tmp_path / f"run__best__{other}max_1.00avg_1.00min.model").write_text("?")
+    assert resumed(tmp_path, state) == models.best
+    again = keeper_in(tmp_path)
+    again.set_state(state)
+    assert again.window_scores == BETTER and again.get_state() == state
+
+
+def test_a_best_model_newer_than_the_checkpoint_takes_its_place(tmp_path: Path) -> None:
+    models = keeper_in(tmp_path)
+    models.save_best(GOOD, 20)
+    state = models.get_state()
+    models.save_best(BETTER, 40)
+    assert models.best
+    best = resumed(tmp_path, state)
+    assert best and best.path == models.best.path
+    # The scores are the checkpoint's, until the evaluation that saved the newer file is repeated.
+    assert (best.scores, best.episode) == (GOOD, 20)
+
+
+def test_without_a_file_there_is_no_best_model(tmp_path: Path) -> None:
+    models = keeper_in(tmp_path)
+    assert resumed(tmp_path, models.get_state()) is None
+    models.save_best(GOOD, 20)
+    assert models.best
+    models.best.path.unlink()
+    assert resumed(tmp_path, models.get_state()) is None

@@ -1,0 +1,126 @@
+"""Windows of episodes: their numbers by hand, several that end in one step, the rest of a run, and their state."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from config import Config
+from environments.lanes import Step
+from losses import UpdateStats
+from storage.checkpoint import Checkpoints
+from training.windows import EpisodeWindows, Window
+
+NO_UPDATES: list[UpdateStats] = []
+
+
+def step_of(rewards: Sequence[float], terminated: Sequence[bool], truncated: bool = False) -> Step:
+    """A step of every lane; all lanes or none are truncated."""
+    lanes = len(rewards)
+    return Step(np.array(rewards, float), np.array(terminated), np.full(lanes, truncated), np.zeros(lanes))
+
+
+def all_end(lanes: int) -> Step:
+    """A step that every lane's episode, of this one step, ends with. Lane i returns i."""
+    return step_of(range(lanes), [True] * lanes)
+
+
+def test_a_window_by_hand() -> None:
+    """Returns are 1 + 2 = 3 and 5 in lane 0, and -1 + 0 - 2 = -3 in lane 1."""
+    windows = EpisodeWindows(Config(aggregate_every=3), 2)
+    first, second = UpdateStats(2.0, 1.0, 4.0), UpdateStats(4.0, 2.0, 3.0)
+    assert windows.add(step_of([1, -1], [False, False]), NO_UPDATES) == 0
+    assert windows.add(step_of([2, 0], [True, False]), [first]) == 1
+    assert windows.episodes == 1 and windows.cut() == []
+    assert windows.add(step_of([5, -2], [False, False], truncated=True), [second]) == 2
+    (window,) = windows.cut()
+    assert window == Window(0, 3, [(3.0, 2), (5.0, 1), (-3.0, 3)], [first, second])
+    assert window.logs() == pytest.approx(
+        {
+            "reward_avg": 5 / 3,
+            "reward_min": -3,
+            "reward_max": 5,
+            "episode_length": 2,
+            "loss": 3,
+            "q_mean": 1.5,
+            "q_max": 4,
+        }
+    )
+    assert windows.cut() == [] and (windows.index, windows.episodes) == (1, 3)
+
+
+def test_loss_and_q_values_are_nan_before_the_first_update() -> None:
+    logs = Window(0, 1, [(1.0, 1)], NO_UPDATES).logs()
+    assert all(np.isnan(logs[name]) for name in ("loss", "q_mean", "q_max")) and logs["reward_avg"] == 1
+
+
+def test_windows_that_end_in_one_step_share_their_updates() -> None:
+    windows = EpisodeWindows(Config(aggregate_every=2), 5)
+    first, second = UpdateStats(1.0, 1.0, 1.0), UpdateStats(2.0, 2.0, 2.0)
+    windows.add(all_end(5), [first])
+    assert windows.cut() == [Window(0, 2, [(0.0, 1), (1.0, 1)], [first]), Window(1, 4, [(2.0, 1), (3.0, 1)], [first])]
+    # Lane 4's episode is left over and begins the next window, whose updates are all new.
+    windows.add(all_end(5), [second])
+    (third, *_, last) = windows.cut()
+    assert third == Window(2, 6, [(4.0, 1), (0.0, 1)], [second])
+    assert last == Window(4, 10, [(3.0, 1), (4.0, 1)], [second])
+    assert windows.cut() == [] and windows.episodes == 10
+
+
+def test_no_more_episodes_are_counted_than_the_run_has() -> None:
+    windows = EpisodeWindows(Config(aggregate_every=2, episodes=7), 5)
+    assert [windows.add(all_end(5), NO_UPDATES) for _ in range(3)] == [5, 2, 0]
+    assert [window.last_episode for window in windows.cut()] == [2, 4, 6] and windows.episodes == 7
+
+
+def test_the_rest_is_a_short_window() -> None:
+    windows = EpisodeWindows(Config(aggregate_every=2), 3)
+    assert windows.cut_rest() is None
+    update = UpdateStats(1.0, 2.0, 3.0)
+    windows.add(all_end(3), NO_UPDATES)
+    windows.cut()
+    windows.add(step_of([0, 0, 0], [False] * 3), [update])
+    assert windows.cut_rest() == Window(1, 3, [(2.0, 1)], [update])
+    assert windows.cut_rest() is None
+
+
+def test_a_restarted_lane_forgets_its_episode() -> None:
+    windows = EpisodeWindows(Config(aggregate_every=2), 2)
+    windows.add(step_of([10, 10], [False, False]), NO_UPDATES)
+    windows.restart_lane(1)
+    windows.add(step_of([1, 1], [True, True]), NO_UPDATES)
+    (window,) = windows.cut()
+    assert window.episodes == [(11.0, 2), (1.0, 1)]
+
+
+def test_state_round_trip(tmp_path: Path) -> None:
+    """Restored from a checkpoint in the middle of a window, they count on as those that were never saved."""
+    config, generator = Config(aggregate_every=4), np.random.default_rng(0)
+    windows, restored = EpisodeWindows(config, 3), EpisodeWindows(config, 3)
+
+    def play(*each: EpisodeWindows) -> list[list[Window]]:
+        step = step_of(generator.normal(size=3).tolist(), (generator.random(3) < 0.3).tolist())
+        update = UpdateStats(*generator.random(3).tolist())
+        for of_each in each:
+            of_each.add(step, [update])
+        return [of_each.cut() for of_each in each]
+
+    for _ in range(11):
+        play(windows)
+    state = windows.get_state()
+    assert windows.index and len(state["ended"]) and len(state["updates"]) and state["lengths"].any()
+    checkpoints = Checkpoints(tmp_path, None)
+    checkpoints.write(0, state)
+    restored.set_state(checkpoints.read_newest().state)
+    assert restored.episodes == windows.episodes
+    for _ in range(30):
+        found, expected = play(restored, windows)
+        assert found == expected
+    assert restored.cut_rest() == windows.cut_rest()
+
+
+def test_a_state_of_another_number_of_lanes_is_refused() -> None:
+    state = EpisodeWindows(Config(), 3).get_state()
+    with pytest.raises(ValueError, match=r"returns is float64 \(3,\) in the state, float64 \(2,\) here"):
+        EpisodeWindows(Config(), 2).set_state(state)
