@@ -54,6 +54,24 @@ ROOT_FAULTS = [
     *faults(
         "agent.py",
         "tests/test_agent.py",
+        ("target not equal to online at the start", "(*shape)\n        self.copy_to_target()\n", "(*shape)\n"),
+        (
+            "target never copied, counting episodes",
+            'self._copy_to_target_every("episodes", episodes, self.episodes)',
+            "pass",
+        ),
+        (
+            "target never copied, counting updates",
+            'self._copy_to_target_every("updates", self.updates - 1, self.updates)',
+            "pass",
+        ),
+        ("one update however many are due", "for _ in range(due)]", "for _ in range(min(due, 1))]"),
+        ("rewards not clipped", "= self.config.clip_rewards(step.rewards), (", "= step.rewards, ("),
+        ("generator not restored", 'self._generator.bit_generator.state = state["generator"]', "pass"),
+    ),
+    *faults(
+        "agent.py",
+        "tests/test_agent_update.py",
         (
             "gradient flows through the target",
             "        targets = self._loss.targets(self.online, self.target, batch)  "
@@ -67,28 +85,14 @@ ROOT_FAULTS = [
             "batch.next_masks[:, np.argsort(symmetry.actions)]",
             "batch.next_masks",
         ),
-        ("target not equal to online at the start", "(*shape)\n        self.copy_to_target()\n", "(*shape)\n"),
-        (
-            "target never copied, counting episodes",
-            'self._copy_to_target_every("episodes", episodes, self.episodes)',
-            "pass",
-        ),
-        (
-            "target never copied, counting updates",
-            'self._copy_to_target_every("updates", self.updates - 1, self.updates)',
-            "pass",
-        ),
-        ("one update however many are due", "for _ in range(due)]", "for _ in range(min(due, 1))]"),
         ("importance weights not applied", "tf.reduce_mean(batch.weights * losses)", "tf.reduce_mean(losses)"),
         ("priorities never set", "self.memory.set_priorities(batch.slots, self.td_errors.numpy())", "pass"),
-        ("rewards not clipped", "= self.config.clip_rewards(step.rewards), (", "= step.rewards, ("),
         ("weights not decayed", "weight_decay=config.weight_decay or None", "weight_decay=None"),
         (
             "illegal actions counted in q_mean",
             "tf.where(batch.masks, q_values, q_values.dtype.min)",
             "q_values",
         ),
-        ("generator not restored", 'self._generator.bit_generator.state = state["generator"]', "pass"),
     ),
     *faults(
         "agent.py",

@@ -40,7 +40,7 @@ ROOM_FAULTS = [
     ),
     *faults(
         "replay/samplers.py",
-        "tests/replay/test_prioritized_replay.py",
+        "tests/replay/test_samplers.py",
         ("priorities not raised to alpha", "+ self.EPSILON) ** self._alpha", "+ self.EPSILON)"),
         (
             "sign of the TD error in the priority",

@@ -68,6 +68,12 @@ def test_q_learning_by_hand() -> None:
     assert (agent.steps, agent.updates, agent.episodes) == (4, 4, 10**6 + 2)
 
 
+def test_rewards_are_clipped() -> None:
+    agent = make_agent("q-learning", reward_clip=5.0)
+    step(agent, 0, 0, -300.0, 1)
+    assert agent.table[0, 0] == 0.5 * -5
+
+
 def test_sarsa_by_hand() -> None:
     """Sutton & Barto 2018, eq. 6.7 (Rummery & Niranjan 1994): the value of the next action, here a random one.
 
@@ -254,27 +260,6 @@ def test_traces_are_forgotten_when_faint() -> None:
     assert trace_length(Config(discount=0.9, trace_decay=0.0)) == 1
     assert trace_length(Config(discount=0.9, trace_decay=0.5)) == 25  # 0.45^23 = 1.06e-8, 0.45^24 = 4.8e-9
     assert trace_length(Config(discount=1.0, trace_decay=1.0)) == 1_000
-
-
-@pytest.mark.parametrize("method", RULES)
-def test_goes_on_where_it_was(method: str) -> None:
-    """An agent that gets another's state goes on as the other does."""
-
-    def play(agent: QTableAgent, steps: int, seed: int) -> None:
-        generator = np.random.default_rng(seed)
-        for _ in range(steps):
-            actions = agent.act(generator.integers(0, 4, 1), epsilon=0.5)
-            step(agent, int(generator.integers(4)), int(actions[0]), float(generator.normal()), 2)
-
-    one, other = (make_agent(method, epsilon_min=0.5) for _ in range(2))
-    play(one, 20, seed=1)
-    other.set_state(one.get_state(), [])
-    assert np.abs(one.table).sum() > 0
-    for agent in (one, other):
-        play(agent, 20, seed=2)
-    np.testing.assert_array_equal(one.table, other.table)
-    with pytest.raises(ValueError, match="table"):
-        make_agent(method, states=5).set_state(one.get_state(), [])
 
 
 def test_offsets_hide_the_walls() -> None:

@@ -1,4 +1,4 @@
-"""Runs with a table reach known optima, and damaged files of tables are refused."""
+"""Runs with a table reach known optima and go on where they were, and damaged files of tables are refused."""
 
 from io import BytesIO
 from pathlib import Path
@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gymnasium.spaces import MultiDiscrete
+from test_q_table import RULES, make_agent, step
 
 from blob.judge import judge_model
-from config import METHODS, Config
+from config import Config
 from console.errors import InputError
 from environments.known import symmetries_of
 from environments.make import make_env
 from environments.table_rows import rows_of
 from experiments.environments_table import optimal_mean
+from q_table import QTableAgent
 from reports.curves import read_points
 from storage.loading import load_q_values, make_saved_env
 from storage.model_file import ModelInfo, read_model, save_table, seal
@@ -58,7 +60,7 @@ def test_reaches_the_optimum_of_a_small_blob(tmp_path: Path, observation: str) -
         assert verdict.percent_of_optimum > 99 and verdict.optimal < 3_360
 
 
-@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("method", RULES)
 def test_finds_the_way_over_the_lake(tmp_path: Path, method: str) -> None:
     """The lake is not slippery here."""
     config = Config.from_preset(
@@ -83,6 +85,27 @@ def test_the_cliff(tmp_path: Path, method: str) -> None:
     best = train(config).best
     assert optimal_mean(config) == -13
     assert best and best.scores["avg"] in ([-13] if method == "q-learning" else [-15, -17])
+
+
+@pytest.mark.parametrize("method", RULES)
+def test_goes_on_where_it_was(method: str) -> None:
+    """An agent that gets another's state goes on as the other does."""
+
+    def play(agent: QTableAgent, steps: int, seed: int) -> None:
+        generator = np.random.default_rng(seed)
+        for _ in range(steps):
+            actions = agent.act(generator.integers(0, 4, 1), epsilon=0.5)
+            step(agent, int(generator.integers(4)), int(actions[0]), float(generator.normal()), 2)
+
+    one, other = (make_agent(method, epsilon_min=0.5) for _ in range(2))
+    play(one, 20, seed=1)
+    other.set_state(one.get_state(), [])
+    assert np.abs(one.table).sum() > 0
+    for agent in (one, other):
+        play(agent, 20, seed=2)
+    np.testing.assert_array_equal(one.table, other.table)
+    with pytest.raises(ValueError, match="table"):
+        make_agent(method, states=5).set_state(one.get_state(), [])
 
 
 def save_untrained(path: Path) -> tuple[Config, np.ndarray]:

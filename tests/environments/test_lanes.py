@@ -1,6 +1,7 @@
 """Environments side by side: a step by hand, the numbering of actions, and which vector version is used."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ from gymnasium.spaces import Box, Dict, Discrete, Tuple
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from agent import DQNAgent
 from blob_env import BlobVectorEnv
 from config import Config
 from console.errors import InputError
@@ -114,12 +116,17 @@ def test_episode_ends_by_hand(form: str) -> None:
 
 
 def test_actions_count_from_0() -> None:
-    """The environment's count from 5."""
-    envs = make_lanes(walk(), 3)
-    assert envs.n_actions == 3
-    envs.reset(seed=0)
-    envs.step(np.array([0, 1, 2]))
+    """The environment's count from 5; an agent takes and stores 0 to 2."""
+    config = walk()
+    envs = make_lanes(config, 3)
+    agent = DQNAgent(envs.observation_space, envs.action_space, replace(config, seed=0, lanes=3))
+    observations, _ = envs.reset(seed=0)
+    envs.step(actions := np.array([0, 1, 2]))
     assert Walk.taken == [5, 6, 7]
+    step = envs.step(actions)
+    agent.remember(observations, actions, step)
+    assert [held.action for held in transitions(agent.memory)] == [0, 1, 2]
+    assert set(agent.act(np.tile(observations, (20, 1)), epsilon=1.0).tolist()) == {0, 1, 2}
 
 
 def test_an_environment_that_cannot_be_made_is_refused() -> None:
