@@ -12,7 +12,7 @@ from console.errors import InputError
 from environments.known import symmetries_of
 from environments.make import make_env
 from environments.spaces import QValues
-from environments.symmetry import Symmetry
+from environments.symmetry import Symmetry, mean_over_symmetries
 from environments.table_rows import count_states, rows_of
 from storage.model_file import SavedModel
 from storage.versions import versions, warn_of_versions
@@ -111,9 +111,10 @@ def _load(saved: SavedModel, env: gym.Env, symmetries: Sequence[Symmetry]) -> QV
         from networks import compile_q_values
 
         return compile_q_values(load_network(saved, env), env.observation_space, symmetries)
-    space: Any = env.observation_space  # of a table, which holds all views of what it has learned
+    space: Any = env.observation_space
     table = _table(saved, (count_states(space), int(env.action_space.n)))  # type: ignore[attr-defined]
-    return lambda observations: table[rows_of(observations, space)]
+    # The views of a table may differ: where lanes meet in one pair, the last one counts.
+    return mean_over_symmetries(lambda observations: table[rows_of(observations, space)], symmetries)
 
 
 def _table(saved: SavedModel, shape: tuple[int, int]) -> np.ndarray:
