@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from contextlib import closing
 from pathlib import Path
 
 from console.arguments import add_trust_arguments, at_least, make_parser, trusted_settings
@@ -10,15 +12,14 @@ from console.signals import end_quietly
 from console.tensorflow_import import import_tensorflow
 from environments.make import has_vector_version
 from storage.loading import load_q_values, make_saved_env
-from storage.model_file import read_saved_agent
+from storage.model_file import SavedModel, read_model
 from training.greedy_play import Episodes, make_evaluation_envs, play_greedily
 
 EPISODES = 100  # by default, of environments other than Blob
 
 
-def main() -> None:
-    """The command line."""
-    end_quietly()
+def parse_arguments() -> argparse.Namespace:
+    """Read and check the command line."""
     parser = make_parser("Play a saved model greedily over many seeded episodes and print its scores.")
     parser.add_argument("model", type=Path, help="a .model file")
     add_trust_arguments(parser)
@@ -28,39 +29,57 @@ def main() -> None:
     )
     starts.add_argument("--episodes", type=at_least(1), help="episodes (default: 10,000 of Blob, 100 of others)")
     parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command line."""
+    end_quietly()
+    arguments = parse_arguments()
     with exit_on_bad_input():
-        saved = read_saved_agent(arguments.model, trusted_settings(arguments))
-        env = make_saved_env(arguments.model, saved)
-        import_tensorflow()
+        saved = read_model(arguments.model, trusted_settings(arguments))
         if arguments.exact:
+            import_tensorflow()
             from blob.judge import judge_model
 
-            env.close()
-            print(judge_model(arguments.model, trusted_settings(arguments)).table())
-            return
-        q_values = load_q_values(arguments.model, env, saved)
-        config = saved.config
-        count = arguments.episodes or (10_000 if has_vector_version(config) else EPISODES)
-        envs = make_evaluation_envs(config, count, most=EPISODES)
-    episodes = play_greedily(envs, q_values, count, arguments.seed, config.discount, config.reward_clip)
-    env.close()
-    envs.close()
-    print_scores(episodes)
+            print(judge_model(saved).table())
+        else:
+            print(scores_table(play(saved, arguments.episodes, arguments.seed)))
 
 
-def print_scores(episodes: Episodes) -> None:
-    """Print the scores of greedy play as a short table."""
-    scores = episodes.scores()
-    print(f"{len(episodes.returns):,} greedy episodes")
-    print(f"return      {scores['avg']:.3f} +- {scores['std']:.3f} (standard deviation), ", end="")
-    print(f"min {scores['min']:g}, max {scores['max']:g}")
-    print(f"length      {scores['length']:.2f} steps")
+def play(saved: SavedModel, count: int | None, seed: int) -> Episodes:
+    """Play a saved model greedily.
+
+    Args:
+        saved: the model.
+        count: episodes, by default 10,000 of Blob and 100 of other environments.
+        seed: of the first episode.
+
+    Raises:
+        InputError: its environment cannot be made, or its weights do not fit.
+    """
+    config = saved.info.config
+    with closing(make_saved_env(saved)) as env:
+        import_tensorflow()  # only now: a mistake should not wait the seconds that this takes
+        q_values = load_q_values(saved, env)
+    count = count or (10_000 if has_vector_version(config) else EPISODES)
+    with closing(make_evaluation_envs(config, count, most=EPISODES)) as envs:
+        return play_greedily(envs, q_values, count, seed, config.discount, config.reward_clip)
+
+
+def scores_table(episodes: Episodes) -> str:
+    """Return the scores of greedy play as a short table."""
+    scores, excess = episodes.scores(), "max Q at the start less the discounted return that followed"
+    lines = [
+        f"{len(episodes.returns):,} greedy episodes",
+        f"return      {scores['avg']:.3f} +- {scores['std']:.3f} (standard deviation), "
+        f"min {scores['min']:g}, max {scores['max']:g}",
+        f"length      {scores['length']:.2f} steps",
+    ]
     if "won" in scores:
-        print(f"won         {scores['won']:.2%}")
-        print(f"lost        {scores['lost']:.2%}")
-    print(f"timed out   {scores['timed_out']:.2%}")
-    print(f"Q exceeds   {scores['overestimation']:+.3f} (max Q at the start less the discounted return that followed)")
+        lines += [f"won         {scores['won']:.2%}", f"lost        {scores['lost']:.2%}"]
+    lines += [f"timed out   {scores['timed_out']:.2%}", f"Q exceeds   {scores['overestimation']:+.3f} ({excess})"]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

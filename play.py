@@ -19,7 +19,7 @@ from console.tensorflow_import import import_tensorflow
 from environments.known import action_names
 from environments.make import make_env, same_game
 from storage.loading import load_q_values, make_saved_env
-from storage.model_file import SavedAgent, read_saved_agent
+from storage.model_file import SavedModel, read_model
 from viewer.episode import Episode
 from viewer.film import Film, check_film
 from viewer.keys import action_keys
@@ -31,43 +31,43 @@ from viewer.window import Window, can_open_window
 OPTIMAL = "optimal"
 
 
-def check_opponent(arguments: argparse.Namespace, saved: SavedAgent) -> None:
+def check_opponent(arguments: argparse.Namespace, saved: SavedModel) -> None:
     """Raise InputError if there is no such opponent in this game."""
     if not arguments.versus:
         return
     if arguments.versus == OPTIMAL:
-        if not is_solvable(saved.config):
+        if not is_solvable(saved.info.config):
             raise InputError("--versus optimal needs a Blob-v0 of 200 steps whose food and enemy stand still")
         return
-    other = read_saved_agent(Path(arguments.versus), trusted_settings(arguments))
-    if not same_game(saved.config, other.config):
+    other = read_model(Path(arguments.versus), trusted_settings(arguments))
+    if not same_game(saved.info.config, other.info.config):
         games = [
             f"{config.env} with {config.env_args} and {config.max_episode_steps or 'its own'} steps at most"
-            for config in (other.config, saved.config)
+            for config in (other.info.config, saved.info.config)
         ]
         raise InputError(f"--versus {arguments.versus} plays {games[0]}, not {games[1]}")
 
 
-def make_episodes(arguments: argparse.Namespace, env: gym.Env, saved: SavedAgent, mode: str) -> list[Episode]:
+def make_episodes(arguments: argparse.Namespace, env: gym.Env, saved: SavedModel, mode: str) -> list[Episode]:
     """The model's in its environment, after a person's, before an opponent's.
 
     Raises:
         InputError: a network does not fit.
     """
-    model = Episode(env, load_q_values(arguments.model, env, saved), arguments.model.stem)
+    model = Episode(env, load_q_values(saved, env), arguments.model.stem)
     if arguments.human:
-        return [Episode(make_env(saved.config, mode), None, "you"), model]
+        return [Episode(make_env(saved.info.config, mode), None, "you"), model]
     if not arguments.versus:
         return [model]
     if arguments.versus == OPTIMAL:
         from blob.optimal_player import best_q_values
 
-        env = make_env(saved.config, mode)
+        env = make_env(saved.info.config, mode)
         return [model, Episode(env, best_q_values(env), OPTIMAL)]
     path = Path(arguments.versus)
-    other = read_saved_agent(path, trusted_settings(arguments))
-    env = make_saved_env(path, other, mode)
-    return [model, Episode(env, load_q_values(path, env, other), path.stem)]
+    other = read_model(path, trusted_settings(arguments))
+    env = make_saved_env(other, mode)
+    return [model, Episode(env, load_q_values(other, env), path.stem)]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -134,13 +134,13 @@ def main() -> None:
     arguments = parse_arguments()
     with exit_on_bad_input():
         check_screen(arguments)
-        saved = read_saved_agent(arguments.model, trusted_settings(arguments))
-        metadata: dict[str, Any] = make_env(saved.config).metadata
+        saved = read_model(arguments.model, trusted_settings(arguments))
+        metadata: dict[str, Any] = make_env(saved.info.config).metadata
         modes = metadata.get("render_modes", [])
         where = choose_screen(arguments, modes)
         in_colour = sys.stdout.isatty() and "rgb_array" in modes
         mode = {"own": "human", "ansi": "rgb_array" if in_colour else "ansi"}.get(where, "rgb_array")
-        env = make_saved_env(arguments.model, saved, mode)
+        env = make_saved_env(saved, mode)
         check_opponent(arguments, saved)
         import_tensorflow()
         episodes = make_episodes(arguments, env, saved, mode)

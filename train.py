@@ -16,7 +16,7 @@ if __name__ == "__main__":
     from console.signals import end_quietly_on_ctrl_c
     from console.tensorflow_import import import_tensorflow
     from environments.check import check_env
-    from storage.model_file import read_saved_agent
+    from storage.model_file import read_model
     from storage.run_folder import find_run, settings_to_resume
     from training.command import parse_command_line
 
@@ -29,7 +29,7 @@ if __name__ == "__main__":
         check_writable("--logs-dir", CONFIG.logs_dir)
         check_env(CONFIG)
         if CONFIG.init_from and not RUN_DIR:
-            read_saved_agent(Path(CONFIG.init_from), only_weights=True)
+            read_model(Path(CONFIG.init_from), only_weights=True)
         import_tensorflow()
 
 import keras
@@ -41,7 +41,8 @@ from environments.actions import action_masks, final_action_masks
 from environments.known import symmetries_of
 from environments.lanes import final_observations, make_vector_env
 from q_table import Agent, QTableAgent
-from storage.loading import set_saved_weights
+from storage.loading import set_weights
+from storage.model_file import read_model
 from storage.trust import untrusted_settings
 from training.pictures import Pictures
 from training.run import Run
@@ -77,7 +78,7 @@ def train(
     symmetries = symmetries_of(envs)
     agent: Agent = make_agent(envs.single_observation_space, envs.single_action_space, config, symmetries)
     if config.init_from and isinstance(agent, DQNAgent) and not resume:
-        set_saved_weights(Path(config.init_from), agent.online)
+        set_weights(read_model(Path(config.init_from), only_weights=True), agent.online)
         agent.copy_to_target()
     run = Run(agent, envs, resume, quiet)
     with closing(envs), run:
@@ -129,7 +130,7 @@ def main() -> None:
         if not QUIET:
             say("judging the best model from all starts, some seconds")
         with exit_on_bad_input():
-            say(judge_model(best, untrusted_settings(CONFIG)).table(), sys.stdout)
+            say(judge_model(read_model(best, untrusted_settings(CONFIG))).table(), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +23,7 @@ from console.errors import InputError
 from environments.spaces import QValues
 from environments.symmetry import Symmetry, mean_over_symmetries
 from storage.loading import load_one_view, make_saved_env
-from storage.model_file import read_saved_agent
+from storage.model_file import SavedModel
 
 MOST_STARTS = 1_000_000  # a board with more is judged by a sample
 SAMPLE_SIZE = 10_000  # starts in the sample
@@ -101,28 +99,24 @@ class Judgement:
         )
 
 
-def judge_model(path: Path, trusted: Mapping[str, Any] | None = None) -> Judgement:
+def judge_model(saved: SavedModel) -> Judgement:
     """Judge a saved model.
-
-    Args:
-        path: the file.
-        trusted: as in `read_saved_agent`.
 
     Raises:
         InputError: the model plays no solvable Blob, or its environment or weights cannot be loaded.
     """
-    saved = read_saved_agent(path, trusted)
-    if not is_solvable(saved.config):
-        options = f" with {saved.config.env_args}" if saved.config.env_args else ""
+    config = saved.info.config
+    if not is_solvable(config):
+        options = f" with {config.env_args}" if config.env_args else ""
         raise InputError(
             "--exact needs a Blob-v0 of 200 steps whose food and enemy stand still, "
-            f"{path} plays {saved.config.env}{options}"
+            f"{saved.path} plays {config.env}{options}"
         )
-    with closing(make_saved_env(path, saved)) as env:
+    with closing(make_saved_env(saved)) as env:
         blob = env.unwrapped
         assert isinstance(blob, BlobEnv)
-        q_values = load_one_view(path, env, saved.config)
-    return judge(blob.rules, q_values, saved.config.discount, saved.config.reward_clip, saved.config.symmetries)
+        q_values = load_one_view(saved, env)
+    return judge(blob.rules, q_values, config.discount, config.reward_clip, config.symmetries)
 
 
 def judge(

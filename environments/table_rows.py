@@ -22,14 +22,7 @@ def table_shape(observation_space: gym.Space, action_space: gym.Space, copied: b
     Raises:
         InputError: states cannot be counted, or the table does not fit in the machine's memory.
     """
-    if not isinstance(observation_space, Discrete | MultiDiscrete) or len(observation_space.shape or ()) > 1:
-        raise InputError(
-            f"a table needs Discrete or MultiDiscrete observations, these are {observation_space}: "
-            "leave --method out, or for Blob, set --env-args observation=cells or observation=offsets"
-        )
-    states = 1
-    for count in np.atleast_1d(_sizes_and_starts(observation_space)[0]).tolist():
-        states *= count  # in Python's whole numbers, which do not overflow
+    states = count_states(observation_space)
     actions = int(action_space.n)  # type: ignore[attr-defined]
     needed, free = states * actions * 8, psutil.virtual_memory().available
     takes = f"a table of {states:,} states and {actions} actions takes {needed / 1e9:,.1f} GB"
@@ -44,6 +37,23 @@ def table_shape(observation_space: gym.Space, action_space: gym.Space, copied: b
             "free: --checkpoint-every 0 writes none"
         )
     return states, actions
+
+
+def count_states(space: gym.Space) -> int:
+    """Count the values that an observation can take.
+
+    Raises:
+        InputError: they cannot be counted.
+    """
+    if not isinstance(space, Discrete | MultiDiscrete) or len(space.shape or ()) > 1:
+        raise InputError(
+            f"a table needs Discrete or MultiDiscrete observations, these are {space}: "
+            "leave --method out, or for Blob, set --env-args observation=cells or observation=offsets"
+        )
+    states = 1
+    for count in np.atleast_1d(_sizes_and_starts(space)[0]).tolist():
+        states *= count  # in Python's whole numbers, which do not overflow
+    return states
 
 
 def _sizes_and_starts(space: Discrete | MultiDiscrete) -> tuple[Any, Any]:

@@ -61,6 +61,7 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
 
     from blob.callbacks import PercentOfOptimum
     from blob.judge import judge_model
+    from storage.model_file import read_model
     from train import train
 
     curve: list[Row] = []
@@ -83,7 +84,7 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
         run = train(config, [PercentOfOptimum(config), Record()])
         took = time.perf_counter() - began
         assert run.best
-        verdict = judge_model(run.best)
+        verdict = judge_model(read_model(run.best))
     counts = run.episode, run.agent.updates, took, verdict.mean, verdict.percent_of_optimum
     outcomes = verdict.won, verdict.lost, verdict.never_ending, verdict.n_starts
     return curve, dict(zip(RESULTS, (variant, seed, *counts, *outcomes), strict=True))

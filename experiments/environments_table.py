@@ -42,7 +42,7 @@ def train_once(env: str, seed: int) -> Row:
     training's, evaluations included; `optimum` the best mean return from the same starts, where it is known."""
     import_tensorflow()
     from storage.loading import load_q_values, make_saved_env
-    from storage.model_file import read_saved_agent
+    from storage.model_file import read_model
     from train import train
     from training.greedy_play import make_evaluation_envs, play_greedily
 
@@ -52,8 +52,8 @@ def train_once(env: str, seed: int) -> Row:
         run = train(config)
         seconds = time.perf_counter() - began
         assert run.best
-        saved = read_saved_agent(run.best)
-        q_values = load_q_values(run.best, make_saved_env(run.best, saved), saved)
+        saved = read_model(run.best)
+        q_values = load_q_values(saved, make_saved_env(saved))
     envs = make_evaluation_envs(config, EPISODES, most=EPISODES)
     returns = play_greedily(envs, q_values, EPISODES, SCORE_SEED, config.discount, config.reward_clip).returns
     optimum = optimal_mean(config)

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
 from console.arguments import at_least, make_parser
 from console.signals import end_quietly_on_ctrl_c
 from reports.curves import read_values
-from storage.checkpoint import Checkpoints, newest_intact, newest_manifest
+from storage.checkpoint import Checkpoints
 from storage.model_file import TABLE, WEIGHTS
 from storage.run_folder import read_record
 
@@ -75,7 +74,7 @@ def run_to_the_end(folder: Path, settings: Sequence[str]) -> None:
 
 def starts(folder: Path) -> int:
     """How often the run in a folder was started, so that it got past importing and compiling."""
-    return sum(len(read_record(log_dir).get("starts", [])) for log_dir in folder.glob("logs/*/"))
+    return sum(len(read_record(path.parent)["starts"]) for path in folder.glob("logs/*/run.json"))
 
 
 def kill_run(folder: Path, settings: Sequence[str], seconds: float, in_checkpoint: bool) -> str | None:
@@ -112,10 +111,8 @@ def kill_run(folder: Path, settings: Sequence[str], seconds: float, in_checkpoin
 def fingerprint(folder: Path) -> dict[str, Any]:
     """All that must be the same in the end: state, replay memory, curves and models of the only run in a folder."""
     (log_dir,) = folder.glob("logs/*/")
-    manifest = newest_manifest(log_dir / "checkpoints")
-    segments = [safetensors.numpy.load_file(log_dir / "checkpoints" / file["file"]) for file in manifest["segments"]]
-    _, state = newest_intact(Checkpoints(log_dir / "checkpoints", None))  # type: ignore[arg-type]
-    config = state.pop("config")
+    checkpoint = Checkpoints(log_dir / "checkpoints", None).read_newest()
+    state, segments, config = checkpoint.state, list(checkpoint.segments), read_record(log_dir)["config"]
     first = state["agent"]["memory"]["appended"] - config["memory_size"] // config["lanes"]
     for of_the_process in ("elapsed", "events", "best"):
         del state[of_the_process]
@@ -179,8 +176,8 @@ def test(kills: int, seed: int, settings: Sequence[str] = SETTINGS) -> bool:
     with tempfile.TemporaryDirectory() as name:
         reference = Path(name) / "reference"
         run_to_the_end(reference, settings)
-        (record,) = reference.glob("logs/*/run.json")
-        seconds = time.time() - record.stat().st_mtime  # since it began to train
+        (lock,) = reference.glob("logs/*/.lock")
+        seconds = time.time() - lock.stat().st_mtime  # since it began to train
         expected = fingerprint(reference)
         print(f"without a kill: {seconds:.1f} s of training, {len(expected['curves'])} points", flush=True)
         while done < kills:

@@ -141,6 +141,7 @@ def _train_with_dropout(agent: type, episodes: int) -> tuple[float, float]:
     """Train an agent of this class. Returns percent of the optimum, and `share_of_others`."""
     from agent import DQNAgent
     from blob.judge import judge_model
+    from storage.model_file import read_model
     from train import train
 
     with tempfile.TemporaryDirectory() as folder, mock.patch("train.DQNAgent", agent):
@@ -151,7 +152,8 @@ def _train_with_dropout(agent: type, episodes: int) -> tuple[float, float]:
         )  # fmt: skip
         run = train(config, quiet=True)
         assert run.best and isinstance(run.agent, DQNAgent)
-        return judge_model(run.best, {"network": network}).percent_of_optimum, share_of_others(run.agent)
+        judgement = judge_model(read_model(run.best, {"network": network}))
+        return judgement.percent_of_optimum, share_of_others(run.agent)
 
 
 def share_of_others(agent: Any) -> float:

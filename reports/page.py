@@ -29,7 +29,7 @@ from environments.symmetry import Symmetry
 from reports.curves import RunLog, read_images, read_run
 from storage.atomic import atomic_write
 from storage.loading import load_q_values
-from storage.model_file import read_saved_agent, suffix
+from storage.model_file import read_model, suffix
 from viewer.drawing import SCALE
 
 TEMPLATES = Path(__file__).parent
@@ -185,14 +185,14 @@ def learned_as_html(model: Path | None, config: Config, repeated: Mapping[str, A
 
     if not (model and is_solvable(config)):
         return "", ""
-    saved = read_saved_agent(model, repeated)
-    if not same_game(saved.config, config):
+    saved = read_model(model, repeated)
+    if not same_game(saved.info.config, config):
         raise InputError(f"--model {model} is of another game than the run")
-    judged = judge_model(model, repeated)
-    env = make_env(saved.config)
+    judged = judge_model(saved)
+    env = make_env(saved.info.config)
     starts = f"all {judged.n_starts:,}" if judged.exact else f"{judged.n_starts:,} random"
     summary = (
-        f"<p>From {starts} starts the best model, saved after {saved.episode:,} episodes, earns "
+        f"<p>From {starts} starts the best model, saved after {saved.info.episode:,} episodes, earns "
         f"<b>{judged.mean:.4f}</b> on average; the best there is, is "
         f"<b>{judged.optimum:.4f}</b>, and random play earns {judged.random:.2f}. It wins "
         f"{judged.won / judged.n_starts:.4%} of its games, in {judged.steps:.2f} steps (at best "
@@ -200,7 +200,7 @@ def learned_as_html(model: Path | None, config: Config, repeated: Mapping[str, A
     )
     blob = env.unwrapped
     assert isinstance(blob, BlobEnv)
-    return summary, board_as_html(blob.rules, load_q_values(model, env, saved), saved.config)
+    return summary, board_as_html(blob.rules, load_q_values(saved, env), saved.info.config)
 
 
 def report(run_dir: Path, log: RunLog, model: Path | None, repeated: Mapping[str, Any] | None = None) -> str:
@@ -210,7 +210,7 @@ def report(run_dir: Path, log: RunLog, model: Path | None, repeated: Mapping[str
         run_dir: the run's log folder.
         log: what is in it.
         model: the run's best, if it is there.
-        repeated: as `model_file.read_saved_agent` takes it.
+        repeated: as `model_file.read_model` takes it.
 
     Raises:
         InputError: as `learned_as_html`.

@@ -11,11 +11,13 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_write(path: Path, suffix: str = ".part") -> Iterator[Path]:
-    """A file is written whole or not at all: gives a temporary path beside it, which takes its place once the block
-    ends and the disk has it.
+    """Write a file whole or not at all.
+
+    Yields:
+        A temporary path beside `path`. It takes the place of `path` once the block has ended and the data is on disk.
 
     Raises:
-        OSError: it cannot be written; what was at `path` is still there.
+        OSError: the file cannot be written; the old one at `path` is still there.
     """
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=suffix, delete=False) as file:
         temporary = Path(file.name)
@@ -23,7 +25,7 @@ def atomic_write(path: Path, suffix: str = ".part") -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # a temporary file is born readable by its owner alone
+        temporary.chmod(0o666 & ~_umask())  # only its owner can read a new temporary file
         os.replace(temporary, path)  # atomic within a folder
         _sync_folder(path.parent)
     finally:
@@ -31,8 +33,8 @@ def atomic_write(path: Path, suffix: str = ".part") -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let the disk have the folder's entries too, or a power cut may undo the renaming."""
-    if os.name == "posix":  # Windows opens no folders
+    """Flush the folder itself to disk; otherwise a power cut could undo the rename."""
+    if os.name == "posix":  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -1,9 +1,9 @@
-"""Checkpoints: files from which a run goes on exactly. None can be torn, and a damaged one is told from a whole one.
+"""Checkpoints: the state of a run, from which it goes on exactly. None can be torn, and damage is always noticed.
 
 A checkpoint is a manifest, `checkpoint-STEPS.json`, and the files that it names with their SHA-256: one with all arrays
 of the state, and the segments of the replay memory. A segment holds what was appended between two checkpoints, so no
-transition is written anew, however large the memory; as every later checkpoint needs it, it is written twice, in case
-one copy is damaged. A manifest is written last, so what it names is there.
+transition is written again, however large the memory. Every later checkpoint needs it, so there are two copies of each
+in case one is damaged. The manifest is written last: what it names is there.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import contextlib
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import psutil
@@ -24,41 +23,64 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from console.errors import InputError
-from console.messages import one_line
-from replay_memory import ReplayMemory
+from console.messages import one_line, say
 from storage.atomic import atomic_write
 
-KEPT = 2  # manifests: if the newest is damaged, there is the one before
-
-
+FORMAT = 2  # of manifests: other versions of this project write others
+KEPT = 2  # checkpoints: if the newest is damaged, there is the one before
 LARGEST_MANIFEST = 8_000_000  # bytes
 
-
 _MANIFEST = re.compile(r"checkpoint-(\d{12,18})\.json")
-
-
 _FILE = re.compile(r"(state|steps)-[0-9-]+\.safetensors")
-
-
 _COPY = "copy-of-"
+_OURS = re.compile(rf"{_MANIFEST.pattern}|({_COPY})?{_FILE.pattern}|\..*\.part")  # may be deleted
 
-
-_OURS = re.compile(rf"{_MANIFEST.pattern}|({_COPY})?{_FILE.pattern}|\..*\.part")  # what may be deleted
+Arrays = dict[str, np.ndarray]
 
 
 class DamagedError(Exception):
-    """A checkpoint is not as it was written; the message says what is wrong."""
+    """A checkpoint is not as it was written; the message says why."""
+
+
+class Memory(Protocol):
+    """The part of a replay memory that is saved in segments."""
+
+    @property
+    def steps(self) -> int:
+        """Vector steps appended so far."""
+
+    @property
+    def oldest(self) -> int:
+        """The first vector step that is still held."""
+
+    def get_steps(self, first: int) -> Arrays:
+        """Return the vector steps from `first` on; their numbers are under "steps"."""
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint that was read and verified.
+
+    Attributes:
+        number: environment steps when it was written.
+        state: as it was given to `Checkpoints.write`, but with lists for tuples.
+        segments: of the replay memory, oldest first, as `Memory.get_steps` returned them. Iterate only once: each is
+            freed when the next one is taken.
+    """
+
+    number: int
+    state: Any
+    segments: Iterator[Arrays]
 
 
 class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        folder: where they lie; made when the first is written.
-        memory: the run's replay memory, whose new steps go with every checkpoint.
+        folder: their folder; made when the first is written.
+        memory: the run's replay memory, whose new steps are saved with every checkpoint. None for agents without one.
     """
 
-    def __init__(self, folder: Path, memory: ReplayMemory) -> None:
+    def __init__(self, folder: Path, memory: Memory | None) -> None:
         self.folder = folder
         self._memory = memory
         self._segments: list[dict[str, Any]] = []
@@ -66,14 +88,14 @@ class Checkpoints:
         self._newest: int | None = None
 
     def write(self, number: int, state: Any) -> None:
-        """Write a checkpoint and delete what only older ones need.
+        """Write a checkpoint and delete files that only older ones need.
 
         Args:
-            number: of the steps so far; higher in every next checkpoint.
+            number: environment steps so far; higher for every new checkpoint.
             state: dicts and lists of arrays, numbers and texts.
 
         Raises:
-            OSError: it cannot be written; the older ones are still there, and nothing of it.
+            OSError: it cannot be written; the older ones are still there, and nothing of this one.
         """
         if number == self._newest:
             return
@@ -85,33 +107,41 @@ class Checkpoints:
 
     def _write(self, number: int, state: Any) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        memory = self._memory
+        segments = [] if self._memory is None else self._write_segment(self._memory)
+        arrays: Arrays = {}
+        rest = _split_arrays(state, "state", arrays)
+        file = self._write_arrays(f"state-{number:012}", arrays)
+        text = json.dumps({"format": FORMAT, "state": rest, "arrays": file, "segments": segments})
+        with atomic_write(_manifest_path(self.folder, number)) as path:
+            path.write_bytes(f"{_digest(text.encode())}\n{text}".encode())  # not as text: Windows has other line ends
+        self._go_on_from(number, segments)
+
+    def _write_segment(self, memory: Memory) -> list[dict[str, Any]]:
+        """Write the steps that are in no segment yet. Returns all segments that hold steps of the memory."""
         segments = [segment for segment in self._segments if segment["end"] > memory.oldest]
-        if not all((self.folder / segment["file"]).is_file() for segment in segments):
-            segments, self._saved_steps = [], 0  # somebody deleted them, but the memory still has it all
         first = max(self._saved_steps, memory.oldest)
+        if not all((self.folder / segment["file"]).is_file() for segment in segments):
+            segments, first = [], memory.oldest  # files were deleted, but the memory still holds all of it
         if memory.steps > first:
             name = f"steps-{first:012}-{memory.steps:012}"
             file = self._write_arrays(name, memory.get_steps(first), copies=["", _COPY])
             segments.append({"end": memory.steps, **file})
-        arrays: dict[str, np.ndarray] = {}
-        rest = _split_arrays(state, "state", arrays)
-        manifest = {"state": rest, "arrays": self._write_arrays(f"state-{number:012}", arrays), "segments": segments}
-        text = json.dumps(manifest)
-        with atomic_write(_manifest_path(self.folder, number)) as path:
-            path.write_bytes(f"{_digest(text.encode())}\n{text}".encode())  # not as text: Windows has other line ends
-        self._segments, self._saved_steps, self._newest = segments, memory.steps, number
+        return segments
 
-    def rewrite_newest_step(self) -> None:
-        """Let the next checkpoint hold the memory's newest step once more: it was changed since."""
-        self._saved_steps -= 1
-
-    def _write_arrays(self, name: str, arrays: dict[str, np.ndarray], copies: Sequence[str] = ("",)) -> dict[str, str]:
+    def _write_arrays(self, name: str, arrays: Arrays, copies: Sequence[str] = ("",)) -> dict[str, str]:
         data = safetensors.numpy.save({key: np.asarray(array, order="C") for key, array in arrays.items()})
         for copy in copies:
             with atomic_write(self.folder / f"{copy}{name}.safetensors") as path:
                 path.write_bytes(data)
         return {"file": f"{name}.safetensors", "sha256": _digest(data)}
+
+    def _go_on_from(self, number: int, segments: list[dict[str, Any]]) -> None:
+        self._newest, self._segments = number, segments
+        self._saved_steps = segments[-1]["end"] if segments else 0
+
+    def rewrite_newest_step(self) -> None:
+        """Write the memory's newest step again with the next checkpoint: truncating a lane has changed it."""
+        self._saved_steps -= 1
 
     def _delete_old(self) -> None:
         needed: set[str] = set()
@@ -122,40 +152,44 @@ class Checkpoints:
             if _OURS.fullmatch(path.name) and path.name.removeprefix(_COPY) not in needed:
                 path.unlink(missing_ok=True)
 
-    def read(self, number: int) -> Any:
-        """The state of a checkpoint, all its files compared with their checksums first.
+    def read_newest(self) -> Checkpoint:
+        """Read the newest intact checkpoint, and go on from it: newer ones, which are damaged, are put aside.
+
+        Every file is read once, and verified before anything is returned. Warns on standard error of damage.
 
         Raises:
-            DamagedError: it is not whole.
+            InputError: none is intact, or another version wrote them.
         """
+        for number in checkpoint_numbers(self.folder):
+            try:
+                checkpoint, segments = self._read(number)
+            except DamagedError as error:
+                reason = one_line(str(error))
+                say(f"warning: checkpoint {number} in {self.folder} is damaged: {reason}")
+            else:
+                self._put_aside_newer_than(number)
+                self._go_on_from(number, segments)
+                return checkpoint
+        raise InputError(f"there is no intact checkpoint in {self.folder}: start the run again")
+
+    def _read(self, number: int) -> tuple[Checkpoint, list[dict[str, Any]]]:
+        """Read and verify a checkpoint. Returns its manifest's list of segments too."""
         manifest = read_manifest(_manifest_path(self.folder, number))
         try:
-            for file in [manifest["arrays"], *manifest["segments"]]:
-                self._read_file(file)
-            return _join_arrays(manifest["state"], self._load(manifest["arrays"]))
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            state = _join_arrays(manifest["state"], self._load(manifest["arrays"]))
+            segments = collections.deque(self._load_segment(segment) for segment in manifest["segments"])
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise DamagedError(f"its manifest does not fit together: {error!r}") from error
+        return Checkpoint(number, state, _drain(segments)), manifest["segments"]
 
-    def segments(self, number: int) -> Iterator[dict[str, np.ndarray]]:
-        """The replay memory's segments, oldest first, of a checkpoint to go on from: newer ones are put aside.
+    def _load_segment(self, segment: dict[str, Any]) -> Arrays:
+        arrays = self._load(segment)
+        end = int(arrays["steps"][-1]) + 1
+        if type(segment["end"]) is not int or segment["end"] != end:
+            raise DamagedError(f"{segment['file']} does not end where its manifest says")
+        return arrays
 
-        Raises:
-            DamagedError: it is not whole.
-        """
-        self._segments, self._newest = read_manifest(_manifest_path(self.folder, number))["segments"], number
-        self._saved_steps = 0
-        for newer in checkpoint_numbers(self.folder):
-            if newer > number:
-                path = _manifest_path(self.folder, newer)
-                path.replace(path.with_suffix(".damaged"))
-        for segment in self._segments:
-            arrays = self._load(segment)
-            self._saved_steps = int(arrays["steps"][-1]) + 1
-            if segment["end"] != self._saved_steps:
-                raise DamagedError(f"{segment['file']} ends elsewhere than its manifest says")
-            yield arrays
-
-    def _load(self, file: dict[str, str]) -> dict[str, np.ndarray]:
+    def _load(self, file: dict[str, str]) -> Arrays:
         try:
             return safetensors.numpy.load(self._read_file(file))
         except (SafetensorError, ValueError, KeyError) as error:
@@ -164,7 +198,7 @@ class Checkpoints:
     def _read_file(self, file: dict[str, str]) -> bytes:
         name = file["file"]
         if not _FILE.fullmatch(name):
-            raise DamagedError(f"it names a file {name!r}, which is none of a checkpoint's")
+            raise DamagedError(f"it names a file {name!r}, which no checkpoint has")
         for path in (self.folder / name, self.folder / f"{_COPY}{name}"):
             with contextlib.suppress(DamagedError):
                 data = _read_bytes(path, psutil.virtual_memory().available)
@@ -172,61 +206,37 @@ class Checkpoints:
                     return data
         raise DamagedError(f"{name} is missing or not as it was written")
 
+    def _put_aside_newer_than(self, number: int) -> None:
+        for newer in checkpoint_numbers(self.folder):
+            if newer > number:
+                path = _manifest_path(self.folder, newer)
+                path.replace(path.with_suffix(".damaged"))
+
 
 @contextlib.contextmanager
 def checkpoint_errors_as_input_error(folder: Path) -> Iterator[None]:
-    """Raise InputError when what is read inside from a run's checkpoint is not what the run needs."""
+    """Raise InputError if the block finds that a run's checkpoint does not hold what the run needs."""
     try:
         yield
     except InputError:
         raise
     except (DamagedError, LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"the checkpoint in {folder} does not fit this run ({reason}): start it anew") from error
-
-
-def newest_intact(checkpoints: Checkpoints) -> tuple[int, Any]:
-    """Number and state of the newest checkpoint that is whole. Says on standard error which newer ones are not.
-
-    Raises:
-        InputError: there is none.
-    """
-    for number in checkpoint_numbers(checkpoints.folder):
-        try:
-            return number, checkpoints.read(number)
-        except DamagedError as error:
-            reason = one_line(str(error))
-            print(f"warning: checkpoint {number} in {checkpoints.folder} is damaged: {reason}", file=sys.stderr)
-    raise InputError(f"there is no whole checkpoint in {checkpoints.folder}: start the run anew")
-
-
-def newest_manifest(folder: Path) -> dict[str, Any]:
-    """The newest manifest in a folder that is whole; what it names may not be.
-
-    Raises:
-        InputError: there is none.
-    """
-    for number in checkpoint_numbers(folder):
-        with contextlib.suppress(DamagedError):
-            return read_manifest(_manifest_path(folder, number))
-    raise InputError(f"there is no whole checkpoint in {folder}: start the run anew")
+        raise InputError(f"the checkpoint in {folder} does not fit this run ({reason}): start the run again") from error
 
 
 def checkpoint_numbers(folder: Path) -> list[int]:
-    """The numbers of the checkpoints in a folder, newest first."""
+    """Return the numbers of the checkpoints in a folder, newest first."""
     names = [match[1] for path in folder.glob("checkpoint-*") if (match := _MANIFEST.fullmatch(path.name))]
     return sorted(map(int, names), reverse=True)
 
 
-def _manifest_path(folder: Path, number: int) -> Path:
-    return folder / f"checkpoint-{number:012}.json"
-
-
 def read_manifest(path: Path) -> dict[str, Any]:
-    """What a manifest says, compared with its own checksum.
+    """Read a manifest and verify it by its own checksum.
 
     Raises:
-        DamagedError: it is not whole.
+        DamagedError: it is not as it was written.
+        InputError: another version of this project wrote it.
     """
     digest, _, text = _read_bytes(path, LARGEST_MANIFEST).partition(b"\n")
     if digest.decode(errors="replace") != _digest(text):
@@ -234,22 +244,28 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path.name} is no JSON: {error}") from error
+        raise DamagedError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(manifest, dict):
-        raise DamagedError(f"{path.name} is no JSON object")
+        raise DamagedError(f"{path.name} is not a JSON object")
+    if manifest.get("format") != FORMAT:
+        raise InputError(f"{path} was written by another version of this project: start the run again")
     return manifest
+
+
+def _manifest_path(folder: Path, number: int) -> Path:
+    return folder / f"checkpoint-{number:012}.json"
 
 
 def _files_named_in(path: Path) -> set[str]:
     try:
         manifest = read_manifest(path)
         return {file["file"] for file in [manifest["arrays"], *manifest["segments"]]}
-    except (DamagedError, KeyError, TypeError):
+    except (DamagedError, InputError, KeyError, TypeError):
         return set()
 
 
 def _read_bytes(path: Path, largest: int) -> bytes:
-    """A regular file, no link, of a size that can be held."""
+    """Read a regular file, not a link, of at most `largest` bytes."""
     try:
         if path.is_symlink() or not path.is_file():
             raise DamagedError(f"{path.name} is missing")
@@ -264,8 +280,13 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _split_arrays(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
-    """The value as JSON has it: its arrays are moved to `arrays`, under the name that stands in their place."""
+def _drain(segments: collections.deque[Arrays]) -> Iterator[Arrays]:
+    while segments:
+        yield segments.popleft()  # nothing here refers to it any more
+
+
+def _split_arrays(value: Any, name: str, arrays: Arrays) -> Any:
+    """Return a value as JSON, with its arrays moved to `arrays` and their names in their places."""
     if isinstance(value, np.ndarray):
         arrays[name] = value
         return {"array": name}
@@ -276,13 +297,8 @@ def _split_arrays(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def without_arrays(manifest: dict[str, Any]) -> Any:
-    """The state in a manifest, with None for every array."""
-    return _join_arrays(manifest["state"], collections.defaultdict(lambda: None))
-
-
-def _join_arrays(value: Any, arrays: Mapping[str, Any]) -> Any:
-    """What `_split_arrays` was given, but for tuples, which come back as lists."""
+def _join_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Undo `_split_arrays`, but with lists for tuples."""
     if isinstance(value, list):
         return [_join_arrays(part, arrays) for part in value]
     if isinstance(value, dict):

@@ -1,10 +1,9 @@
-"""A run's log folder: made by one process alone, found again to resume the run, and read: its settings and curves."""
+"""A run's log folder: claimed by one process, found again to resume the run, and `run.json`, the run's settings."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import glob
 import json
 import re
 import secrets
@@ -22,19 +21,16 @@ from config import Config
 from console.arguments import check_writable
 from console.errors import InputError
 from storage.atomic import atomic_write
-from storage.checkpoint import newest_manifest, without_arrays
-from storage.model_file import suffix
 from storage.trust import check_trusted
 from storage.versions import versions, warn_of_versions
 
-MAY_CHANGE = {"episodes", "steps"}  # to extend a run
-
-
-MAY_REPEAT = {"env", "env_args", "network", "logs_dir", "models_dir"}
+FORMAT = 2  # of run.json: other versions of this project write others
+MAY_CHANGE = frozenset({"episodes", "steps"})  # to extend a run
+MAY_REPEAT = frozenset({"env", "env_args", "network", "logs_dir", "models_dir"})
 
 
 def claim_folder(config: Config) -> Path:
-    """Make the log folder, under a name that no other run has: models are told apart by it too."""
+    """Make a log folder with a name that no other run has. The names of the run's models begin with it."""
     names = dict.fromkeys([re.sub(r"[^\w.-]+", "-", config.env), config.preset])
     stem = f"{'-'.join(names)}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     while True:
@@ -44,32 +40,11 @@ def claim_folder(config: Config) -> Path:
             return folder
 
 
-def record_start(log_dir: Path, config: Config) -> None:
-    """Write into `run.json` what the run is made with: its settings and, for every time that it was started, the
-    command, this project's commit and the versions. Says in what a resumed run's differ from the last time."""
-    git = ["git", "-C", str(Path(__file__).parent.parent), "rev-parse", "HEAD"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # no git, or no clone
-        commit = "none"
-    start: dict[str, Any] = {"command": shlex.join(sys.orig_argv), "versions": {**versions(), "this project": commit}}
-    starts = read_record(log_dir).get("starts", [])
-    if starts:
-        warn_of_versions(f"the run {log_dir}", starts[-1]["versions"], start["versions"])
-    write_record(log_dir, {"config": dataclasses.asdict(config), "starts": [*starts, start]})
-
-
-def write_record(log_dir: Path, record: dict[str, Any]) -> None:
-    """Write `run.json`, whole or not at all."""
-    with atomic_write(log_dir / "run.json") as path:
-        path.write_text(json.dumps(record, indent=1))
-
-
 def lock_run(log_dir: Path) -> filelock.BaseFileLock:
-    """Claim a run's folder for this process, until it ends, however it does.
+    """Claim a run's folder for this process, until it ends in whatever way.
 
     Raises:
-        InputError: another process has it.
+        InputError: another process has claimed it.
     """
     lock = filelock.FileLock(log_dir / ".lock")
     try:
@@ -79,16 +54,116 @@ def lock_run(log_dir: Path) -> filelock.BaseFileLock:
     return lock
 
 
-def find_run(name: str, logs_dir: str) -> Path:
-    """The log folder of a run: of this name in `logs_dir`, or at this path, or the latest one with a checkpoint.
+def record_start(log_dir: Path, config: Config) -> None:
+    """Write `run.json`: the settings and, for every start, the command, this project's commit and the versions.
+
+    Warns if versions differ from those of the last start. The run counts as under way again, neither ended nor stopped.
 
     Raises:
-        InputError: there is none.
+        OSError: it cannot be written.
+    """
+    start: dict[str, Any] = {
+        "command": shlex.join(sys.orig_argv),
+        "versions": {**versions(), "this project": _commit()},
+    }
+    earlier = _earlier_starts(log_dir)
+    if earlier:
+        warn_of_versions(f"the run {log_dir}", earlier[-1]["versions"], start["versions"])
+    _write_record(log_dir, {"format": FORMAT, "config": dataclasses.asdict(config), "starts": [*earlier, start]})
+
+
+def _earlier_starts(log_dir: Path) -> list[dict[str, Any]]:
+    try:
+        return read_record(log_dir)["starts"]
+    except InputError:  # a new run has no record yet
+        return []
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(Path(__file__).parent.parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # git is missing, or this is not a clone
+        return "none"
+
+
+def record_end(log_dir: Path, episodes: int, steps: int) -> None:
+    """Note in `run.json` that the run has ended, after these episodes and environment steps.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    _add_to_record(log_dir, ended={"episodes": episodes, "steps": steps})
+
+
+def record_stop(log_dir: Path, reason: str) -> None:
+    """Note in `run.json` why the run stopped itself.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    _add_to_record(log_dir, stopped=reason)
+
+
+def _add_to_record(log_dir: Path, **entries: Any) -> None:
+    with contextlib.suppress(InputError):  # a record that was deleted or damaged stays so
+        _write_record(log_dir, {**read_record(log_dir), **entries})
+
+
+def _write_record(log_dir: Path, record: dict[str, Any]) -> None:
+    with atomic_write(log_dir / "run.json") as path:
+        path.write_text(json.dumps(record, indent=1))
+
+
+def read_record(log_dir: Path) -> dict[str, Any]:
+    """Read `run.json`.
+
+    Returns:
+        A dict of "format", "config" (the settings), "starts" (with "command" and "versions" each) and, if the run has
+        ended or stopped itself since its last start, "ended" (with "episodes" and "steps") or "stopped" (the reason).
+
+    Raises:
+        InputError: it is missing or damaged, or another version wrote it.
+    """
+    path = log_dir / "run.json"
+    try:
+        record = json.loads(path.read_text())
+        _check_record(path, record)
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{log_dir} is not the log folder of a run: it has no run.json") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path} is damaged ({reason}): restore it or start the run again") from error
+    return record
+
+
+def _check_record(path: Path, record: Any) -> None:
+    """Raise an error, of a kind that `read_record` catches, unless a record is as this version writes it."""
+    if record.get("format") != FORMAT:
+        raise InputError(f"{path} was written by another version of this project: start the run again")
+    kinds: list[tuple[Any, type]] = [(record["config"], dict), (record["starts"], list)]
+    kinds += [(start["versions"], dict) for start in record["starts"]]
+    kinds += [(record["ended"][count], int) for count in ("episodes", "steps") if "ended" in record]
+    if not all(isinstance(value, kind) for value, kind in kinds):
+        raise TypeError("it holds other kinds of values than it should")
+
+
+def find_run(name: str, logs_dir: str) -> Path:
+    """Find the log folder of a run to resume.
+
+    Args:
+        name: its name in `logs_dir`, its path, or "latest" for the run that wrote a checkpoint last.
+        logs_dir: the folder of the runs.
+
+    Raises:
+        InputError: there is no such run with checkpoints, or its folder is not safe to write to.
     """
     if name == "latest":
         written: dict[float, Path] = {}
         for path in Path(logs_dir).glob("*/checkpoints/checkpoint-*.json"):
-            with contextlib.suppress(FileNotFoundError):  # a run that goes on deletes its older ones
+            with contextlib.suppress(FileNotFoundError):  # a running process deletes its older ones
                 written[path.stat().st_mtime] = path
         if not written:
             raise InputError(f"--resume latest: no run in --logs-dir {logs_dir} has a checkpoint")
@@ -102,7 +177,7 @@ def find_run(name: str, logs_dir: str) -> Path:
 
 
 def _checked(run_dir: Path) -> Path:
-    """The folder, if it can be written and what is written there stays there."""
+    """Return the folder after checking that it is writable and contains no symbolic links."""
     check_writable("--resume", str(run_dir))
     for path in [run_dir / "checkpoints", *run_dir.iterdir()]:
         if path.is_symlink():
@@ -111,47 +186,37 @@ def _checked(run_dir: Path) -> Path:
 
 
 def settings_to_resume(run_dir: Path, given: Mapping[str, Any]) -> Config:
-    """The settings of a run to go on with. Says which package has another version than it had.
+    """Return the settings with which a run goes on: those in its `run.json`, extended by those given.
 
     Args:
         run_dir: its log folder.
-        given: the settings on the command line. `episodes` and `steps` extend a run; code and paths that its checkpoint
+        given: the settings on the command line. `episodes` and `steps` extend a run; code and paths that `run.json`
             names must be repeated.
 
     Raises:
-        InputError: its checkpoints are damaged, it is finished, or settings were given that cannot change.
+        InputError: `run.json` cannot be used, the run has ended, or settings were given that cannot change.
     """
-    if others := sorted(set(given) - MAY_CHANGE - MAY_REPEAT):
+    if others := sorted(given.keys() - MAY_CHANGE - MAY_REPEAT):
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
         raise InputError(f"--resume goes on with the run's own settings: leave out {flags}")
+    record = read_record(run_dir)
     try:
-        state = without_arrays(newest_manifest(run_dir / "checkpoints"))
-        config = Config(**state["config"])
-        episodes, steps, _ = map(int, state["agent"]["counters"])
-    except InputError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"the checkpoint in {run_dir} was not made by this version ({error})") from error
+        config = Config(**record["config"])
+    except (TypeError, InputError) as error:
+        raise InputError(f"{run_dir / 'run.json'} does not hold settings of this version ({error})") from error
     check_trusted(run_dir, config, given)
     if given.get("models_dir", Config.models_dir) != config.models_dir:
         raise InputError(f"{run_dir} keeps its models in another folder. Repeat it: --models-dir {config.models_dir}")
-    extended: dict[str, Any] = {k: given[k] for k in MAY_CHANGE & given.keys()}
+    extended: dict[str, Any] = {name: given[name] for name in MAY_CHANGE & given.keys()}
     config = dataclasses.replace(config, logs_dir=str(run_dir.parent), **extended)
-    over = episodes >= config.episodes or (config.steps and steps >= config.steps)
-    if over and list(Path(config.models_dir).glob(f"{glob.escape(run_dir.name)}__last__*{suffix(config)}")):
-        by_steps = config.steps and steps >= config.steps
-        flag = f"--steps, above {steps:,}," if by_steps else f"--episodes, above {episodes:,},"
-        raise InputError(f"the run {run_dir} is finished: {flag} extends it")
+    if "ended" in record:
+        _check_unfinished(run_dir, config, record["ended"]["episodes"], record["ended"]["steps"])
     return config
 
 
-def read_record(log_dir: Path) -> dict[str, Any]:
-    """What is in `run.json`: {} if it is not there or not as it was written."""
-    path = log_dir / "run.json"
-    try:
-        record = json.loads(path.read_text())
-        kinds = {"config": dict, "starts": list}
-        whole = all(isinstance(record[key], kind) for key, kind in kinds.items())
-        return record if whole and all(isinstance(start["versions"], dict) for start in record["starts"]) else {}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # somebody spoilt the file
-        return {}
+def _check_unfinished(run_dir: Path, config: Config, episodes: int, steps: int) -> None:
+    """Raise InputError if a run that ended after these episodes and steps has nothing left to do."""
+    by_steps = config.steps is not None and steps >= config.steps
+    if by_steps or episodes >= config.episodes:
+        flag = f"--steps, above {steps:,}," if by_steps else f"--episodes, above {episodes:,},"
+        raise InputError(f"the run {run_dir} is finished: {flag} extends it")

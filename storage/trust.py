@@ -1,4 +1,4 @@
-"""What a file may name without the user's word: no code and no paths of its own."""
+"""Trust: a file may name code and paths of its own only if the user names them too."""
 
 from __future__ import annotations
 
@@ -14,24 +14,31 @@ from config import Config
 from console.errors import InputError
 from environments.make import _find_spec
 
+KNOWN_MODULES = ("blob_env", "gymnasium", "ale_py", "vizdoom")  # their environments may be made without asking
 
-def check_trusted(path: Path, config: Config, repeated: Mapping[str, Any]) -> None:
-    """Refuse code and paths that a file names, unless the user has named them too, and others than the file's.
+
+def check_trusted(path: Path, config: Config, trusted: Mapping[str, Any]) -> None:
+    """Check that the user trusts the code and the paths that a file names, and named no others.
+
+    Args:
+        path: the file or folder, for the message.
+        config: its settings.
+        trusted: the settings that the user gave; "env", "env_args" and "network" count.
 
     Raises:
-        InputError: the settings of the file at `path` name some that are not in `repeated`, or have others.
+        InputError: the file names code or a path that is not in `trusted`, or `trusted` differs from the file.
     """
-    if any(repeated.get(setting) != value for setting, value in untrusted_settings(config).items()):
+    if any(trusted.get(setting) != value for setting, value in untrusted_settings(config).items()):
         raise InputError(f"{path} names code or a path of its own. If you trust it, repeat it: {trust_flags(config)}")
     for setting, own in (("env", config.env), ("network", config.network)):
-        if repeated.get(setting) not in (None, own):
+        if trusted.get(setting) not in (None, own):
             raise InputError(f"{path} was made with --{setting} {own}, which cannot change: leave it out")
-    if any(item not in config.env_args.items() for item in repeated.get("env_args", {}).items()):
+    if any(item not in config.env_args.items() for item in trusted.get("env_args", {}).items()):
         raise InputError(f"{path} was made with --env-args {config.env_args}, which cannot change: leave them out")
 
 
 def trust_flags(config: Config) -> str:
-    """The flags that a script needs beside a file with these settings; empty for none."""
+    """Return the flags with which a script trusts a file with these settings; "" if it needs none."""
     flags = []
     for setting, value in untrusted_settings(config).items():
         texts = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else [value]
@@ -40,22 +47,31 @@ def trust_flags(config: Config) -> str:
 
 
 def untrusted_settings(config: Config) -> dict[str, Any]:
-    """The settings that name code or paths other than this project's and the known packages', which a stranger's file
-    must not make anyone run or open: an environment, a network, and options of the environment that look like paths."""
-    foreign: dict[str, Any] = {}
-    root = ""
-    if ":" not in config.env:
-        try:
-            root = str(_find_spec(config.env)[0].entry_point).partition(":")[0].partition(".")[0]
-        except gym.error.Error:
-            root = "gymnasium"  # it does not know the name, and says so when it is to make it
-    if root not in ("blob_env", "gymnasium", "ale_py", "vizdoom"):
-        foreign["env"] = config.env
+    """Return the settings that name code or paths from outside this project and the known packages.
+
+    A stranger's file must not make anyone run or open them: an environment, a network, and options of the environment
+    that look like paths.
+    """
+    untrusted: dict[str, Any] = {}
+    if not _is_known(config.env):
+        untrusted["env"] = config.env
     if ":" in config.network:
-        foreign["network"] = config.network
-    paths = {
-        k: v
-        for k, v in config.env_args.items()
-        if not isinstance(v, bool | int | float) and re.search(r"[./\\]", str(v))
-    }
-    return {**foreign, "env_args": paths} if paths else foreign
+        untrusted["network"] = config.network
+    if paths := {name: value for name, value in config.env_args.items() if _may_be_path(value)}:
+        untrusted["env_args"] = paths
+    return untrusted
+
+
+def _is_known(env: str) -> bool:
+    """Whether an environment is registered by a known module. Imports nothing that a file names."""
+    if ":" in env:
+        return False
+    try:
+        spec, _ = _find_spec(env)
+    except gym.error.Error:
+        return True  # no such environment, which `make_env` reports better
+    return str(spec.entry_point).partition(":")[0].partition(".")[0] in KNOWN_MODULES
+
+
+def _may_be_path(value: Any) -> bool:
+    return not isinstance(value, bool | int | float) and bool(re.search(r"[./\\]", str(value)))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from console.messages import one_line
+from console.messages import one_line, say
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that shape a model or make its environment, of Python, and the platform."""
+    """Return the versions of Python, of the platform, and of the packages that shape a model or its environment."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in ("tensorflow", "keras", "gymnasium", "numpy", "ale-py", "vizdoom", "box2d"):
         with contextlib.suppress(PackageNotFoundError):
@@ -21,9 +20,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def warn_of_versions(what: str, then: Mapping[str, Any], now: Mapping[str, str]) -> None:
-    """Say on standard error which versions are not those that something was made with."""
+def warn_of_versions(name: str, then: Mapping[str, Any], now: Mapping[str, str]) -> None:
+    """Warn on standard error of every version in `now` that differs from the one with which `name` was made."""
     for package in now:
         if then.get(package, now[package]) != now[package]:
-            text = f"{what} was made with {package} {then[package]}, this is {now[package]}: numbers may differ"
-            print(f"warning: {one_line(text)}", file=sys.stderr)
+            text = f"{name} was made with {package} {then[package]}, this is {now[package]}: numbers may differ"
+            say(f"warning: {one_line(text)}")

@@ -14,22 +14,22 @@ import_tensorflow()
 from agent import DQNAgent  # noqa: E402
 from config import Config  # noqa: E402
 from environments.make import make_env  # noqa: E402
-from storage.model_file import SavedAgent, save_model  # noqa: E402
+from storage.model_file import ModelInfo, save_model  # noqa: E402
 from storage.versions import versions  # noqa: E402
 
 
-def save_untrained(path: Path, config: Config) -> tuple[DQNAgent, SavedAgent]:
+def save_untrained(path: Path, config: Config) -> tuple[DQNAgent, ModelInfo]:
     """Write the `.model` file of an agent that has learned nothing; what is in it."""
     env = make_env(config)
     agent = DQNAgent(env.observation_space, env.action_space, config)
     spaces = str(env.observation_space), str(env.action_space)
-    saved = SavedAgent(config, *spaces, 100, {"avg": 1.5, "min": -3.0, "max": 25.0}, versions())
+    saved = ModelInfo(config, *spaces, 100, {"avg": 1.5, "min": -3.0, "max": 25.0}, versions())
     save_model(path, agent.online, saved)
     return agent, saved
 
 
 @pytest.fixture(scope="session")
-def saved_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DQNAgent, SavedAgent]:
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DQNAgent, ModelInfo]:
     """A `.model` file of a 4x4 board, and what is in it."""
     path = tmp_path_factory.mktemp("models") / "x.model"
     return path, *save_untrained(path, Config(env_args={"size": 4}, seed=3))

@@ -25,7 +25,7 @@ from experiments.environments_table import optimal_mean
 from q_table import QTableAgent, trace_length
 from reports.curves import read_points
 from storage.loading import load_q_values, make_saved_env
-from storage.model_file import SavedAgent, read_saved_agent, save_table, seal
+from storage.model_file import ModelInfo, read_model, save_table, seal
 from train import train
 
 MakeConfig = Callable[..., Config]
@@ -324,7 +324,7 @@ def test_reaches_the_optimum_of_a_small_blob(tmp_path: Path, observation: str) -
     )  # fmt: skip
     run = train(config)
     assert run.best and run.best.suffix == ".npz"
-    verdict = judge_model(run.best)
+    verdict = judge_model(read_model(run.best))
     assert (verdict.exact, verdict.n_starts) == (True, 3_360)
     if observation == "cells":
         assert verdict.optimal == 3_360 and verdict.q_error_max < 1e-4
@@ -360,14 +360,14 @@ def save_untrained(path: Path) -> tuple[Config, np.ndarray]:
     config = Config.from_preset(method="q-learning", env_args={"size": 3}, seed=1)
     env = make_env(config)
     table = np.random.default_rng(1).normal(size=(9**3, 9))
-    saved = SavedAgent(config, str(env.observation_space), str(env.action_space), 1, {}, {})
-    save_table(path, table, saved)
+    info = ModelInfo(config, str(env.observation_space), str(env.action_space), 1, {}, {})
+    save_table(path, table, info)
     return config, table
 
 
 def load(path: Path) -> np.ndarray:
-    saved = read_saved_agent(path)
-    q_values = load_q_values(path, make_saved_env(path, saved), saved)
+    saved = read_model(path)
+    q_values = load_q_values(saved, make_saved_env(saved))
     return q_values(np.stack(np.unravel_index(np.arange(9**3), (9, 9, 9)), axis=1))
 
 
@@ -406,9 +406,9 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
             load(path)
     # A table of another board.
     path.write_bytes(whole)
-    saved = read_saved_agent(path)
+    info = read_model(path).info
     for table in (np.zeros((10, 9)), np.zeros((729, 9), np.float32), np.zeros((729, 9), order="F")[:, ::-1].T):
-        save_table(path, table, saved)
+        save_table(path, table, info)
         with pytest.raises(InputError, match="holds no table for this environment"):
             load(path)
 

@@ -8,7 +8,6 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,9 +24,9 @@ from environments.actions import action_masks
 from environments.resume import get_lanes_state, set_lanes_state
 from environments.spaces import Observations, check_like
 from q_table import Agent, QTableAgent
-from storage.checkpoint import Checkpoints, checkpoint_errors_as_input_error, checkpoint_numbers, newest_intact
-from storage.model_file import SavedAgent, save_model, save_table, suffix
-from storage.run_folder import claim_folder, lock_run, read_record, record_start, write_record
+from storage.checkpoint import Checkpoint, Checkpoints, checkpoint_errors_as_input_error, checkpoint_numbers
+from storage.model_file import ModelInfo, save_model, save_table, suffix
+from storage.run_folder import claim_folder, lock_run, record_end, record_start, record_stop
 from storage.versions import versions
 from training.callback_state import get_callbacks_state, prepare_callbacks, set_callbacks_state
 from training.evaluation import GreedyEvaluation
@@ -73,8 +72,12 @@ class Run:
         self.log_dir = resume or claim_folder(self.config)
         self.name = self.log_dir.name
         self._lock = lock_run(self.log_dir)
-        record_start(self.log_dir, self.config)
         self._checkpoints = Checkpoints(self.log_dir / "checkpoints", agent.memory)
+        self._resumed: Checkpoint | None = None
+        if resume:
+            with checkpoint_errors_as_input_error(self.log_dir):
+                self._resumed = self._checkpoints.read_newest()
+        record_start(self.log_dir, self.config)
         self.episode = self.window = 0
         self.best: Path | None = None
         self.last: Path | None = None
@@ -94,10 +97,9 @@ class Run:
         self.evaluation = GreedyEvaluation(self.config, lambda: self.interrupted)
         self._began = self._checkpointed = time.perf_counter()
         self._window_began, self._window_steps, self._speed = self._began, 0, 0.0
-        self._resumed = newest_intact(self._checkpoints) if resume else None
         if self._resumed:
             with checkpoint_errors_as_input_error(self.log_dir):
-                self._cut_events(self._resumed[1]["events"])
+                self._cut_events(self._resumed.state["events"])
 
     @property
     def interrupted(self) -> int:
@@ -117,7 +119,7 @@ class Run:
         """
         if self._resumed:
             with checkpoint_errors_as_input_error(self.log_dir):
-                anew = prepare_callbacks(callbacks, self._resumed[1]["callbacks"])
+                anew = prepare_callbacks(callbacks, self._resumed.state["callbacks"])
             for name in anew:
                 say(f"warning: the callback {name} starts anew, its state is not kept")
         self._callbacks = keras.callbacks.CallbackList(
@@ -131,7 +133,7 @@ class Run:
         masks = action_masks(infos, (self.envs.num_envs, self.agent.n_actions))
         if self._resumed:
             with checkpoint_errors_as_input_error(self.log_dir):
-                observations, masks = self._restore(*self._resumed, observations, masks)
+                observations, masks = self._restore(self._resumed, observations, masks)
         if not self.agent.online.stop_training:
             self._open_window()
         if not self._resumed:
@@ -148,6 +150,10 @@ class Run:
         if not self._window_is_open and self.agent.progress < 1:
             self._window_is_open = True
             self._callbacks.on_epoch_begin(self.window)
+
+    @property
+    def _limits(self) -> list[int | None]:
+        return [self.config.episodes, self.config.steps]
 
     @property
     def _played(self) -> int:
@@ -227,8 +233,6 @@ class Run:
 
     def _get_state(self, observations: Observations, masks: np.ndarray) -> dict[str, Any]:
         return {
-            "config": asdict(self.config),
-            "versions": versions(),
             "run": {name: getattr(self, name) for name in RUN_STATE},
             "updates": np.array(self._updates, float).reshape(-1, len(UpdateStats._fields)),
             "best": self.best.name if self.best else None,
@@ -238,17 +242,18 @@ class Run:
             "observations": optree.tree_leaves(observations),
             "masks": masks,
             "evaluation": self.evaluation.get_state(),
-            "stopped": bool(self.agent.online.stop_training),
+            "stopped_at": self._limits if self.agent.online.stop_training else None,
             "global generators": {"random": random.getstate(), "numpy": np.random.get_state(legacy=False)},
             "callbacks": get_callbacks_state(self._callbacks.callbacks),
             "events": {path.name: path.stat().st_size for path in self.log_dir.glob(EVENTS)},
         }
 
     def _restore(
-        self, number: int, state: dict[str, Any], observations: Observations, masks: np.ndarray
+        self, checkpoint: Checkpoint, observations: Observations, masks: np.ndarray
     ) -> tuple[Observations, np.ndarray]:
         """Go on from a checkpoint. Takes what the environments' reset gave, returns what `begin` does."""
-        self.agent.set_state(state["agent"], self._checkpoints.segments(number))
+        state = checkpoint.state
+        self.agent.set_state(state["agent"], checkpoint.segments)
         for name in RUN_STATE:
             found, needed = state["run"][name], getattr(self, name)
             if type(found) is not type(needed) or np.shape(self._returns) != np.shape(state["run"]["_returns"]):
@@ -274,8 +279,7 @@ class Run:
             self.agent.cut(lane)
             self._returns[lane] = self._lengths[lane] = 0
             say(f"warning: lane {lane} starts anew, so the run is not the same as without a break: {one_line(reason)}")
-        extended = any(state["config"][name] != getattr(self.config, name) for name in ("episodes", "steps"))
-        self.agent.online.stop_training = bool(state["stopped"]) and not extended
+        self.agent.online.stop_training = state["stopped_at"] == self._limits  # a run that was extended goes on
         kind, numbers, gauss = state["global generators"]["random"]
         random.setstate((kind, tuple(numbers), gauss))
         np.random.set_state(state["global generators"]["numpy"])
@@ -391,7 +395,7 @@ class Run:
         """Save the model instead of earlier ones of its kind. Returns its path; None, with a warning, if that fails."""
         name = f"{self.name}__{kind}__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min"
         path = Path(self.config.models_dir) / (name + suffix(self.config))
-        saved = SavedAgent(self.config, *self.evaluation.spaces, self.episode, scores, versions())
+        saved = ModelInfo(self.config, *self.evaluation.spaces, self.episode, scores, versions())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(self.agent, QTableAgent):
@@ -419,6 +423,9 @@ class Run:
                 self._evaluate()
         if self._rewards and not (self.interrupted and self.agent.progress == 1):  # what is left is done on resuming
             self.last = self._save("last", self._rewards)
+        if self.last and self.agent.progress == 1:
+            with contextlib.suppress(OSError):  # then the run counts as unfinished, and resuming ends it again
+                record_end(self.log_dir, self.episode, self.agent.steps)
 
     def __enter__(self) -> Self:
         self._signal.__enter__()
@@ -428,7 +435,7 @@ class Run:
         """Let the callbacks close their files, however the run ended. If it stopped itself, its record says why."""
         if isinstance(error, InputError):
             with contextlib.suppress(OSError):
-                write_record(self.log_dir, {**read_record(self.log_dir), "stopped": str(error)})
+                record_stop(self.log_dir, str(error))
         if hasattr(self, "_progress"):
             self._progress.close()
             self._callbacks.on_train_end()

@@ -1,6 +1,7 @@
 """The example environment: its rules against enumeration, and the agent learns the best response."""
 
 import itertools
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from config import Config
 from examples.kuhn_poker import BET, CHECK, FOLD, KuhnPoker
 from storage.loading import load_q_values, make_saved_env
-from storage.model_file import read_saved_agent
+from storage.model_file import read_model
 from train import train
 
 Policy = dict[tuple[int, int], int]  # (card, to_answer) -> action
@@ -90,8 +91,9 @@ def test_the_agent_learns_the_best_response(tmp_path: Path) -> None:
     )
     run = train(config)
     assert run.best
-    saved = read_saved_agent(run.best, {"env": config.env})
-    q_values = load_q_values(run.best, make_saved_env(run.best, saved), saved)
+    saved = read_model(run.best, {"env": config.env})
+    with closing(make_saved_env(saved)) as env:
+        q_values = load_q_values(saved, env)
     policy: Policy = {}
     for card, spot in itertools.product(range(3), range(4)):
         values = q_values({"card": np.array([card], np.int32), "to_answer": np.array([spot], np.int32)})[0]

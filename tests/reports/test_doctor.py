@@ -118,7 +118,7 @@ def test_windows_with_gaps_are_left_out(tmp_path: Path) -> None:
         events.on_epoch_end(window, {"episode": 50.0 * window, **numbers})
     events.on_train_end()
     (tmp_path / "events.out.tfevents.9").mkdir()
-    record = {"config": dataclasses.asdict(Config()), "starts": []}
+    record = {"format": 2, "config": dataclasses.asdict(Config()), "starts": []}
     (tmp_path / "run.json").write_text(json.dumps(record))
     found = read_run(tmp_path)
     assert {tag: len(values) for tag, values in found.curves.items()} == dict.fromkeys(found.curves, 2)

@@ -25,7 +25,7 @@ from console.errors import InputError
 from reports.curves import read_images, read_points, read_run
 from reports.page import board_as_html, board_views, find_model, pictures_as_html, q_table, report
 from storage.loading import load_q_values, make_saved_env
-from storage.model_file import read_saved_agent
+from storage.model_file import read_model
 from train import train
 
 ROOT = Path(__file__).parent.parent.parent
@@ -80,9 +80,8 @@ def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path:
     assert browser.execute_script(loaded) == [True] * 4
 
     assert run.best
-    saved = read_saved_agent(run.best)
-    env = make_saved_env(run.best, saved)
-    compare_with_agent(browser, saved.config, load_q_values(run.best, env, saved))
+    saved = read_model(run.best)
+    compare_with_agent(browser, saved.info.config, load_q_values(saved, make_saved_env(saved)))
 
     food, enemy = browser.execute_script("return [food, enemy]")
     game = Games(BlobRules(size=4), np.array([food]), np.array([enemy]))
@@ -104,9 +103,8 @@ def test_the_board_of_other_agents(browser: Any, tmp_path: Path, size: int, symm
     """With the network that the settings pick, and of an agent that errs in every view in another way."""
     config = Config(env_args={"size": size}, seed=3, symmetries=symmetries)
     save_untrained(tmp_path / "x.model", config)
-    saved = read_saved_agent(tmp_path / "x.model")
-    env = make_saved_env(tmp_path / "x.model", saved)
-    q_values = load_q_values(tmp_path / "x.model", env, saved)
+    saved = read_model(tmp_path / "x.model")
+    q_values = load_q_values(saved, make_saved_env(saved))
     (tmp_path / "page.html").write_text(board_as_html(BlobRules(size=size), q_values, config), encoding="utf-8")
     browser.get((tmp_path / "page.html").as_uri())
     compare_with_agent(browser, config, q_values)

@@ -1,9 +1,11 @@
-"""Damaged and forged checkpoints: reading one ends in one clear line, in the one before it, or in a run going on."""
+"""Damaged and forged checkpoints: the run goes on from them or from the one before, or one clear line says why not."""
 
 import copy
 import errno
 import hashlib
 import json
+import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,14 @@ from test_safe_files import assert_one_line, many
 from config import Config
 from console.errors import InputError
 from replay_memory import ReplayMemory
-from storage.checkpoint import (
-    Checkpoints,
-    checkpoint_errors_as_input_error,
-    checkpoint_numbers,
-    newest_intact,
-    newest_manifest,
-)
-from storage.run_folder import find_run, settings_to_resume
+from storage.checkpoint import FORMAT, KEPT, Checkpoints, checkpoint_numbers, read_manifest
+from storage.run_folder import find_run
 from train import train
 from training.run import Run
 
 
 def lived(folder: Path) -> Checkpoints:
-    """Two checkpoints of a memory that went on in between, with a state of all kinds."""
+    """Write two checkpoints of a memory that goes on in between, with a state of values of all kinds."""
     memory = ReplayMemory(8, 2, np.zeros(3), 2)
     checkpoints = Checkpoints(folder, memory)
     for number in range(2):
@@ -39,11 +35,26 @@ def lived(folder: Path) -> Checkpoints:
     return checkpoints
 
 
+def newest_manifest(folder: Path) -> dict[str, Any]:
+    return read_manifest(folder / f"checkpoint-{checkpoint_numbers(folder)[0]:012}.json")
+
+
+def write_manifest(folder: Path, number: int, manifest: Any) -> Path:
+    """Write a manifest as someone who knows the format would: with the right digest."""
+    text, path = json.dumps(manifest), folder / f"checkpoint-{number:012}.json"
+    path.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
+    return path
+
+
+def steps_of(segments: Iterable[dict[str, np.ndarray]]) -> list[int]:
+    return np.concatenate([segment["steps"] for segment in segments]).tolist()
+
+
 @many
 @given(data=st.data())
 def test_damaged_checkpoints(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """A file is cut or changed anywhere, or missing: the newest checkpoint is known to be damaged, the one before is
-    used. Segments are needed by both, so there are two copies of each."""
+    """A file is cut or changed anywhere, or missing: the damage to the newest checkpoint is noticed, and the one before
+    is used. Both need the segments, so there are two copies of each."""
     folder = tmp_path_factory.mktemp("checkpoints")
     checkpoints = lived(folder)
     victim = data.draw(st.sampled_from(sorted(path.name for path in folder.iterdir())))
@@ -58,24 +69,82 @@ def test_damaged_checkpoints(tmp_path_factory: pytest.TempPathFactory, data: st.
         (folder / victim).symlink_to("/etc/passwd")
     elif kind != "missing":
         (folder / victim).write_bytes(content)
-    number, state = newest_intact(checkpoints)
+    number, state, segments = checkpoints.read_newest()
     assert number == (0 if victim in ("checkpoint-000000000001.json", "state-000000000001.safetensors") else 1)
-    segments = list(checkpoints.segments(number))
-    assert np.concatenate([segment["steps"] for segment in segments]).tolist() == list(range(3 * number + 3))
+    assert steps_of(segments) == list(range(3 * number + 3))
     np.testing.assert_array_equal(state["a"], np.arange(5))
     assert state["b"][:4] == [1, 2.5, None, "text"] and state["b"][4]["c"].shape == (0, 2)
 
 
-def test_both_copies_damaged(tmp_path: Path) -> None:
+def test_both_copies_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a segment that all checkpoints need: none is intact. Of one that the newest needs: the one before is used."""
     checkpoints = lived(tmp_path)
-    for path in tmp_path.glob("*steps-000000000000-000000000003.safetensors"):
+    first, second = (f"*steps-{first:012}-{first + 3:012}.safetensors" for first in (0, 3))
+    for path in tmp_path.glob(second):
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputError, match="no whole checkpoint"):
-        newest_intact(checkpoints)
+    number, _, segments = checkpoints.read_newest()
+    assert number == 0 and steps_of(segments) == [0, 1, 2]
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "warning: checkpoint 1 in" in warning and "is damaged: steps-000000000003-000000000006" in warning
+    # The run goes on from there: the damaged one is put aside, and the next is whole.
+    assert checkpoint_numbers(tmp_path) == [0] and (tmp_path / "checkpoint-000000000001.damaged").exists()
+    checkpoints.write(2, {})
+    number, _, segments = checkpoints.read_newest()
+    assert number == 2 and steps_of(segments) == list(range(6))
+    for path in tmp_path.glob(first):
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="no intact checkpoint"):
+        checkpoints.read_newest()
+
+
+def test_segments_are_handed_out_once_and_freed(tmp_path: Path) -> None:
+    segments = lived(tmp_path).read_newest().segments
+    freed: list[weakref.ref[np.ndarray]] = []
+    for segment in segments:
+        assert all(reference() is None for reference in freed)
+        freed = [weakref.ref(array) for array in segment.values()]
+    del segment
+    assert freed and all(reference() is None for reference in freed)
+    assert list(segments) == []
+
+
+def test_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints, read, real = lived(tmp_path), [], Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        read.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert steps_of(checkpoints.read_newest().segments) == list(range(6))
+    names = ["steps-000000000000-000000000003", "steps-000000000003-000000000006", "state-000000000001"]
+    assert sorted(read) == sorted([f"{name}.safetensors" for name in names] + ["checkpoint-000000000001.json"])
+
+
+def test_an_agent_without_a_memory(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, None)
+    for number in range(3):
+        checkpoints.write(number, {"table": np.full(3, number)})
+    assert len(list(tmp_path.iterdir())) == 2 * KEPT
+    number, state, segments = Checkpoints(tmp_path, None).read_newest()
+    assert number == 2 and state["table"].tolist() == [2, 2, 2] and list(segments) == []
+
+
+@pytest.mark.parametrize("version", [{}, {"format": 1}, {"format": 3}, {"format": None}], ids=str)
+def test_other_formats_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], version: dict[str, Any]) -> None:
+    """In one line, whichever of the checkpoints has one."""
+    checkpoints = lived(tmp_path)
+    for number in (1, 0):
+        path = tmp_path / f"checkpoint-{number:012}.json"
+        manifest = {key: value for key, value in read_manifest(path).items() if key != "format"}
+        write_manifest(tmp_path, number, {**manifest, **version})
+        with pytest.raises(InputError, match="was written by another version of this project: start the run again"):
+            checkpoints.read_newest()
+    assert capsys.readouterr().err == "" and len(checkpoint_numbers(tmp_path)) == 2
 
 
 def test_nothing_else_is_deleted(tmp_path: Path) -> None:
-    """Files that somebody keeps there stay; what a broken-off write left does not."""
+    """A user's own files stay; leftovers of an interrupted write do not."""
     checkpoints = lived(tmp_path)
     (tmp_path / "thesis.txt").write_text("years of work")
     (tmp_path / "folder").mkdir()
@@ -88,7 +157,8 @@ def test_nothing_else_is_deleted(tmp_path: Path) -> None:
 
 
 def test_what_could_not_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The state does not fit on the disk, the segment before it did: it goes, or every try would fill the disk more."""
+    """The disk has room for the segment and none for the state: the segment is deleted, or every try would fill the
+    disk more."""
     memory = ReplayMemory(8, 2, np.zeros(3), 2)
     memory.append(np.ones((2, 3)), [0, 1], [0, 1], [False] * 2, [True, False], np.zeros((2, 3)))
     checkpoints = Checkpoints(tmp_path / "checkpoints", memory)
@@ -105,12 +175,12 @@ def test_what_could_not_be_written_leaves_nothing(tmp_path: Path, monkeypatch: p
             checkpoints.write(number, {"large": np.zeros(10_000)})
         assert list((tmp_path / "checkpoints").iterdir()) == []
     checkpoints.write(3, {})
-    assert newest_intact(checkpoints)[0] == 3
+    assert checkpoints.read_newest().number == 3
 
 
 @pytest.fixture(scope="module")
 def broken_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str, Any]]:
-    """A run that was broken off, and its newest manifest."""
+    """A run and its newest manifest."""
     folder = tmp_path_factory.mktemp("run")
     config = Config(
         env_args={"size": 4}, seed=1, lanes=2, episodes=40, learn_start=9, evaluate_episodes=2, network="dense",
@@ -123,7 +193,7 @@ def broken_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str,
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_forged_states(broken_off: tuple[Run, dict[str, Any]], data: st.DataObject) -> None:
-    """What a checkpoint says is forged, with the right digests: resuming ends in one line, or goes on."""
+    """A checkpoint is forged, with the right digests: resuming ends in one line, or goes on."""
     run, manifest = broken_off
     forged = copy.deepcopy(manifest)
     place = forged["state"]["dict"]
@@ -138,11 +208,8 @@ def test_forged_states(broken_off: tuple[Run, dict[str, Any]], data: st.DataObje
         place[key] = data.draw(
             st.sampled_from([None, -1, 10**30, "x", [], {"dict": {}}, {"array": "state.masks"}, True])
         )
-    text = json.dumps(forged)
-    path = run.log_dir / "checkpoints" / f"checkpoint-{10**11:012}.json"
-    path.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
+    path = write_manifest(run.log_dir / "checkpoints", 10**11, forged)
     try:
-        settings_to_resume(run.log_dir, {"models_dir": run.config.models_dir, "logs_dir": run.config.logs_dir})
         resumed = Run(run.agent, run.envs, run.log_dir)
         with resumed:
             observations, masks = resumed.begin([])
@@ -184,22 +251,20 @@ MANIFESTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_forged_manifests(tmp_path: Path, name: str) -> None:
-    checkpoints = lived(tmp_path)
-    text = json.dumps(MANIFESTS[name])
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    (tmp_path / "checkpoint-000000000002.json").write_text(f"{digest}\n{text}")
-    assert newest_intact(checkpoints)[0] == 1
-    checkpoints.write(3, {})  # what an older one says does not keep the next from being written
-    assert newest_intact(checkpoints) == (3, {})
+    checkpoints, manifest = lived(tmp_path), MANIFESTS[name]
+    write_manifest(tmp_path, 2, {"format": FORMAT, **manifest} if isinstance(manifest, dict) else manifest)
+    assert checkpoints.read_newest().number == 1
+    checkpoints.write(3, {})  # the forged one does not keep the next from being written
+    number, state, _ = checkpoints.read_newest()
+    assert (number, state) == (3, {})
 
 
-@pytest.mark.parametrize("end", [None, "x", [], 10**30])
-def test_a_segment_that_ends_nowhere(tmp_path: Path, end: Any) -> None:
+@pytest.mark.parametrize("end", [None, "x", [], 10**30, 3.0, True])
+def test_a_segment_that_ends_nowhere(tmp_path: Path, end: Any, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoints = lived(tmp_path)
     manifest = newest_manifest(tmp_path)
     manifest["segments"][0]["end"] = end
-    text = json.dumps(manifest)
-    path = tmp_path / "checkpoint-000000000001.json"
-    path.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
-    with pytest.raises(InputError, match="does not fit"), checkpoint_errors_as_input_error(tmp_path):
-        list(checkpoints.segments(1))
+    write_manifest(tmp_path, 1, manifest)
+    assert checkpoints.read_newest().number == 0
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "checkpoint 1" in warning and "does not end where its manifest says" in warning

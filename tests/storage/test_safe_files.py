@@ -1,5 +1,5 @@
-"""Files of strangers: whatever is in a `.model` file, reading it ends in one clear line or in a model,
-and runs nothing, writes nothing and takes little memory."""
+"""Files of strangers: whatever a `.model` file holds, reading it ends in a model or in one clear line, and it runs
+nothing, writes nothing and takes little memory."""
 
 import dataclasses
 import json
@@ -7,6 +7,7 @@ import pickle
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from config import Config
 from console.errors import InputError
 from console.messages import one_line
 from storage.loading import load_network, make_saved_env
-from storage.model_file import DIGEST_SIZE, LARGEST_JSON, MEMBER, WEIGHTS, SavedAgent, read_saved_agent, seal
+from storage.model_file import DIGEST_SIZE, LARGEST_JSON, MEMBER, WEIGHTS, ModelInfo, read_model, seal
 from train import train
 
 many = settings(max_examples=100, deadline=None, derandomize=True)
@@ -31,24 +32,25 @@ Members = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
-def model(saved_model: tuple[Path, DQNAgent, SavedAgent]) -> Path:
+def model(saved_model: tuple[Path, DQNAgent, ModelInfo]) -> Path:
     return saved_model[0]
 
 
 def load(path: Path) -> None:
-    """As play.py and evaluate.py do."""
-    saved = read_saved_agent(path)
-    load_network(path, make_saved_env(path, saved), saved.config)
+    """Load a network as play.py and evaluate.py do."""
+    saved = read_model(path)
+    with closing(make_saved_env(saved)) as env:
+        load_network(saved, env)
 
 
 def assert_one_line(error: BaseException) -> None:
-    """What the user sees of it: one line of printable characters."""
+    """The user sees one line of printable characters."""
     text = one_line(str(error))
     assert text and text.isprintable() and len(text) < 1_100
 
 
 def assert_refused(path: Path) -> str:
-    """The file is refused with one line that names it, or what it names. Returns the line."""
+    """The file is refused in one line that names it, or the name in it. Returns the line."""
     with pytest.raises(InputError) as caught:
         load(path)
     assert_one_line(caught.value)
@@ -59,9 +61,9 @@ def assert_refused(path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def little_memory() -> Iterator[None]:
-    """The most memory that the process had meanwhile is little more than before."""
+    """The peak of the process's memory during a test is little more than its memory before."""
     if not Path("/proc/self/clear_refs").exists():
-        pytest.skip("the most memory that a process had can be reset under Linux only")
+        pytest.skip("the peak of a process's memory can be reset under Linux only")
     Path("/proc/self/clear_refs").write_text("5")
     before = most_memory()
     yield
@@ -69,7 +71,7 @@ def little_memory() -> Iterator[None]:
 
 
 def most_memory() -> int:
-    """Bytes."""
+    """The peak of the process's memory in bytes."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
     return 1_000 * int(line.split()[1])
 
@@ -87,7 +89,7 @@ def test_cut_anywhere(model: Path, share: float) -> None:
 @given(data=st.data())
 def test_bytes_changed_anywhere(model: Path, data: st.DataObject) -> None:
     content = bytearray(model.read_bytes())
-    # The archive's own structures, at its end, as often as all of the rest.
+    # The archive's own structures, at its end, as often as all the rest.
     begin = data.draw(st.sampled_from([0, len(content) - 1_200]))
     for at in data.draw(st.lists(st.integers(begin, len(content) - 1), min_size=1, max_size=4, unique=True)):
         content[at] ^= data.draw(st.integers(1, 255))
@@ -110,7 +112,7 @@ def members_of(model: Path) -> Members:
 
 
 def forge(to: Path, members: Members, **options: Any) -> Path:
-    """Write members as someone would who knows the format: with the right digest."""
+    """Write members as someone who knows the format would: with the right digest."""
     with zipfile.ZipFile(to, "w", **options) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
@@ -126,7 +128,7 @@ def test_a_forged_file_that_changes_nothing_is_read(model: Path) -> None:
 @many
 @given(data=st.data())
 def test_forged_weights(model: Path, data: st.DataObject) -> None:
-    # The digest is right: only what reads the weights stands between them and the program.
+    # The digest is right: only the reader of the weights stands between them and the program.
     members = members_of(model)
     weights = bytearray(members[WEIGHTS])
     header = int.from_bytes(weights[:8], "little")
@@ -150,7 +152,7 @@ def test_every_setting_of_a_wrong_kind(model: Path, setting: str) -> None:
         changed = {**agent, "config": {**agent["config"], setting: wrong}}
         path = forge(model.with_name("setting.model"), {**members, MEMBER: json.dumps(changed).encode()})
         try:
-            load(path)  # some of them are right for some settings
+            load(path)  # some of them are valid for some settings
         except InputError as error:
             assert_one_line(error)
 
@@ -251,13 +253,13 @@ def test_a_zip_bomb(model: Path) -> None:
     assert "packed" in assert_refused(path)
 
 
-def test_weights_to_start_from_are_looked_at_alike(model: Path) -> None:
+def test_weights_to_start_from_are_checked_too(model: Path) -> None:
     path = forge(model.with_name("packed.model"), members_of(model), compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(InputError, match="packed"):
         train(dataclasses.replace(CONFIG, init_from=str(path), logs_dir=str(model.parent / "logs")))
 
 
-def test_a_link_and_a_name_given_twice(model: Path) -> None:
+def test_a_link_and_a_name_that_occurs_twice(model: Path) -> None:
     members = members_of(model)
     path = model.with_name("link.model")
     with zipfile.ZipFile(path, "w") as archive:
@@ -290,12 +292,12 @@ def test_declared_sizes(model: Path, size: int) -> None:
     assert_refused(path)
 
 
-def test_what_is_repeated_is_trusted(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_the_user_repeats_are_trusted(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent.parent.parent)
     change = config_json(env="examples.kuhn_poker:KuhnPoker", env_args={})
     path = forge(model.with_name("kuhn.model"), change(members_of(model)))
     with pytest.raises(InputError, match=r"repeat it: --env examples\.kuhn_poker:KuhnPoker"):
-        read_saved_agent(path)
-    assert read_saved_agent(path, {"env": "examples.kuhn_poker:KuhnPoker"}).config.env.endswith("KuhnPoker")
+        read_model(path)
+    assert read_model(path, {"env": "examples.kuhn_poker:KuhnPoker"}).info.config.env.endswith("KuhnPoker")
     with pytest.raises(InputError, match="repeat it"):
-        read_saved_agent(path, {"env": "examples.kuhn_poker:Other"})
+        read_model(path, {"env": "examples.kuhn_poker:Other"})

@@ -164,13 +164,13 @@ def test_settings_that_cannot_change(small_config: MakeConfig, capsys: pytest.Ca
     assert start["versions"]["keras"] == keras.__version__ and made["config"]["seed"] == 7
     assert start["versions"]["this project"] == "none" or len(start["versions"]["this project"]) == 40
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("run_folder.versions", lambda: {**start["versions"], "keras": "9.9"})
+        patch.setattr("storage.run_folder.versions", lambda: {**start["versions"], "keras": "9.9"})
         record_start(run.log_dir, config)
     assert f"was made with keras {keras.__version__}, this is 9.9" in capsys.readouterr().err
     for path in (run.log_dir / "checkpoints").glob("checkpoint-*.json"):
         path.write_text("{}")
-    with pytest.raises(InputError, match="no whole checkpoint"):
-        settings_to_resume(run.log_dir, given)
+    with pytest.raises(InputError, match="no intact checkpoint"):
+        train(config, resume=run.log_dir)
 
 
 def go_on(env: Any, actions: list[int]) -> list[Any]:

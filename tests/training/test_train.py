@@ -29,7 +29,7 @@ from config import Config
 from console.errors import InputError
 from reports.curves import read_points
 from storage.loading import load_network, make_saved_env
-from storage.model_file import read_saved_agent
+from storage.model_file import read_model
 from train import train
 from training.greedy_play import EVALUATION_SEED
 from training.run import Run
@@ -192,16 +192,15 @@ def test_another_seed_another_run(small_config: MakeConfig) -> None:
 def test_a_seed_is_drawn_and_recorded(small_config: MakeConfig) -> None:
     run = train(small_config(episodes=20, seed=None))
     assert run.best is not None and f"seed{run.config.seed}" in run.best.name
-    saved = read_saved_agent(best_of(run))
-    assert saved.config.seed == run.config.seed is not None
+    info = read_model(best_of(run)).info
+    assert info.config.seed == run.config.seed is not None
 
 
 def test_models_are_named_by_their_scores_and_only_the_best_is_kept(small_config: MakeConfig) -> None:
     run = train(small_config())
     files = list(Path(run.config.models_dir).iterdir())
     assert set(files) == {run.best, run.last}
-    saved = read_saved_agent(best_of(run))
-    scores = saved.scores
+    scores = read_model(best_of(run)).info.scores
     assert f"__best__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min.model" in best_of(run).name
 
 
@@ -282,8 +281,8 @@ def test_nan_loss_stops_and_keeps_the_good_model(small_config: MakeConfig, monke
     with pytest.raises(InputError, match=r"the loss became nan .* lower --learning-rate 0.003 .* the best model"):
         train(config, [Spoil()])
     (kept,) = Path(config.models_dir).iterdir()
-    saved = read_saved_agent(kept)
-    model = load_network(kept, make_saved_env(kept, saved), saved.config)
+    saved = read_model(kept)
+    model = load_network(saved, make_saved_env(saved))
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
@@ -306,7 +305,7 @@ def test_agent_learns_the_optimum_of_a_tiny_board(small_config: MakeConfig) -> N
     config = dataclasses.replace(config, evaluate_every=500, evaluate_episodes=500, learn_every=4, target_every=50)
     config = dataclasses.replace(config, network="auto")
     run = train(dataclasses.replace(config, aggregate_every=50))
-    verdict = judge_model(best_of(run))
+    verdict = judge_model(read_model(best_of(run)))
     assert verdict.n_starts == verdict.won == 504
     assert verdict.mean >= 0.995 * verdict.optimum, verdict.table()
 

@@ -17,6 +17,7 @@ from console.errors import InputError
 from environments.known import action_names
 from environments.make import make_env, same_game
 from play import check_opponent, parse_arguments
+from storage.model_file import read_model
 from viewer.episode import Episode
 from viewer.keys import action_keys
 from viewer.player import Player
@@ -180,7 +181,7 @@ def test_the_same_game(one: dict[str, Any], other: dict[str, Any], same: bool) -
 
 def test_opponents_that_there_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own, other = tmp_path / "own.model", tmp_path / "other.model"
-    _, saved = save_untrained(own, Config(env_args={"size": 4, "enemy_moves": True}))
+    save_untrained(own, Config(env_args={"size": 4, "enemy_moves": True}))
     save_untrained(other, Config(env_args={"size": 5}))
     for versus, words in (
         ("optimal", "--versus optimal needs a Blob-v0"),
@@ -189,7 +190,7 @@ def test_opponents_that_there_are_not(tmp_path: Path, monkeypatch: pytest.Monkey
     ):
         monkeypatch.setattr(sys, "argv", ["play.py", str(own), "--versus", versus])
         with pytest.raises(InputError, match=words):
-            check_opponent(parse_arguments(), saved)
+            check_opponent(parse_arguments(), read_model(own))
 
 
 def test_keys_of_actions() -> None:
