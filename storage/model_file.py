@@ -88,12 +88,22 @@ def save_model(path: Path, model: keras.Model, info: ModelInfo) -> None:
         OSError: the file cannot be written; the old one at `path` is still there.
     """
     with atomic_write(path, ".keras") as temporary:  # Keras insists on its own suffix
-        model.save(temporary)
+        _without_optimizer(model).save(temporary)
         weights = {f"{i:04}": weight.numpy() for i, weight in enumerate(model.weights)}
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(WEIGHTS, safetensors.numpy.save(weights))
             _finish(archive, info)
         seal(temporary)
+
+
+def _without_optimizer(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers that was never compiled: Adam's state would triple the file's size."""
+    import keras
+
+    try:
+        return keras.Model(model.input, model.output, name=model.name)
+    except AttributeError:  # a user's own class may have no inputs and outputs as such
+        return model
 
 
 def save_table(path: Path, table: np.ndarray, info: ModelInfo) -> None:
