@@ -118,8 +118,8 @@ def memory_in(
         return {}
     memory = {name: np.concatenate([segment[name] for segment in segments]) for name in segments[0]}
     first = state["agent"]["memory"]["appended"] - config["memory_size"] // config["lanes"]
-    held, ends = memory["steps"] >= first, memory["final_keys"][:, 0] >= first
-    return {name: array[ends if name.startswith("final_") else held] for name, array in memory.items()}
+    held, ends = memory["steps"] >= first, memory["last_keys"][:, 0] >= first
+    return {name: array[ends if name.startswith("last_") else held] for name, array in memory.items()}
 
 
 def weights_in(path: Path) -> bytes:

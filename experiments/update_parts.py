@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -18,6 +18,9 @@ from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import import_tensorflow
 from experiments.benchmark import forward_flops, machine, matmul_gflops
 from presets import PRESETS
+
+if TYPE_CHECKING:
+    from agent import DQNAgent
 
 PRODUCTS = ("MatMul", "BatchMatMulV2", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
 MOST = 1.25  # an update should take at most this many times as long as its products
@@ -55,6 +58,34 @@ def alone(ops: list[Any]) -> Callable[[], Any]:
     return lambda: [function(**inputs, **settings) for function, inputs, settings in calls]
 
 
+def batch_of(observations: Any, n_actions: int, numbers: Any) -> Any:
+    """Make a batch of observations (B, ...); `numbers`, float32 (B,), are its returns, discounts and weights."""
+    import tensorflow as tf
+
+    from replay_memory import Batch
+
+    n = len(numbers)
+    masks: Any = tf.ones((n, n_actions), tf.bool)
+    return Batch(
+        observations=observations,
+        masks=masks,
+        actions=tf.zeros(n, tf.int32),
+        returns=numbers,
+        discounts=numbers,
+        next_observations=observations,
+        next_masks=masks,
+        weights=numbers,
+        slots=tf.zeros(n, tf.int64),
+    )
+
+
+def update_graph(agent: DQNAgent, batch: Any) -> Any:
+    """Trace the graph of an update with this batch."""
+    import tensorflow as tf
+
+    return tf.function(agent._gradient_step).get_concrete_function(batch).graph
+
+
 def median_ms(function: Callable[[], Any], repeats: int) -> float:
     """Measure the median milliseconds of a call."""
     times = []
@@ -71,17 +102,14 @@ def compare(preset: str, repeats: int) -> None:
     import tensorflow as tf
 
     from agent import DQNAgent
-    from replay_memory import Batch
 
     config = Config(seed=0, preset=preset, **PRESETS[preset])
     rules = BlobRules()
     agent = DQNAgent(rules.observation_space(), Discrete(len(MOVES)), config)
     n, generator = config.batch_size, np.random.default_rng(0)
     boards = tf.constant(rules.observe(rules.start_positions(generator.integers(rules.n_starts, size=n))))
-    numbers = tf.constant(generator.random(n), tf.float32)
-    masks = tf.ones((n, len(MOVES)), tf.bool)
-    batch: Any = Batch(boards, tf.zeros(n, tf.int32), numbers, numbers, boards, masks, numbers, tf.zeros(n, tf.int64))
-    ops = products_of(tf.function(agent._gradient_step).get_concrete_function(batch).graph)
+    batch = batch_of(boards, len(MOVES), tf.constant(generator.random(n), tf.float32))
+    ops = products_of(update_graph(agent, batch))
     parts = alone(ops)
     timed = [lambda: agent._update(batch), tf.function(parts), tf.function(parts, jit_compile=True)]
     for function in timed:

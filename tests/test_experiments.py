@@ -19,8 +19,7 @@ from experiments import ablation, compare, compare_plot, environments_table, mis
 from experiments.ablation import VARIANTS, read, train_all, train_once
 from experiments.ablation_plot import draw, markdown_table
 from experiments.environments_table import COLUMNS, optimal_mean
-from experiments.update_parts import alone, products_of
-from replay_memory import Batch
+from experiments.update_parts import alone, batch_of, products_of, update_graph
 
 SMALL: dict[str, Any] = {
     "env_args": {"size": 3},
@@ -33,22 +32,12 @@ SMALL: dict[str, Any] = {
 }
 
 
-def update_graph(agent: DQNAgent, observations: Any) -> Any:
-    """The graph of an update with a batch of these observations."""
-    n = len(observations)
-    numbers, masks = tf.zeros(n), tf.ones((n, agent.n_actions), tf.bool)
-    batch: Any = Batch(
-        observations, tf.zeros(n, tf.int32), numbers, numbers, observations, masks, numbers, tf.zeros(n, tf.int64)
-    )
-    return tf.function(agent._gradient_step).get_concrete_function(batch).graph
-
-
 def test_products_of_an_update_by_hand() -> None:
     # Three dense layers, 2 -> 256 -> 256 -> 3. Forward: both networks on the next observations, the online one on the
     # observations: 9 products. Backward: 3 for the weights, and 2 for the inputs of all layers but the first.
     agent = DQNAgent(gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(3), Config(seed=0, double=True))
     n = 7
-    ops = products_of(update_graph(agent, tf.zeros((n, 2))))
+    ops = products_of(update_graph(agent, batch_of(tf.zeros((n, 2)), 3, tf.zeros(n))))
     assert [op.type for op in ops] == ["MatMul"] * 14
     shapes = sorted(tuple(tensor.shape) for tensor in alone(ops)())
     forward = [(n, 256), (n, 256), (n, 3)] * 3
@@ -61,7 +50,7 @@ def test_convolutions_are_counted_too() -> None:
     # and 3 for the inputs.
     config = Config(seed=0, network="tutorial", double=False)
     agent = DQNAgent(gym.spaces.Box(0, 255, (10, 10, 3), np.uint8), gym.spaces.Discrete(9), config)
-    ops = products_of(update_graph(agent, tf.zeros((2, 10, 10, 3), tf.uint8)))
+    ops = products_of(update_graph(agent, batch_of(tf.zeros((2, 10, 10, 3), tf.uint8), 9, tf.zeros(2))))
     kinds = [op.type for op in ops]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "Conv2D": 4,

@@ -17,10 +17,12 @@ from test_safe_files import assert_one_line, many
 
 from config import Config
 from console.errors import InputError
+from environments.lanes import make_lanes
 from replay_memory import ReplayMemory
 from storage.checkpoint import FORMAT, KEPT, Checkpoints, checkpoint_numbers, read_manifest
 from storage.run_folder import find_run
 from train import train
+from training.result import RunResult
 from training.run import Run
 
 
@@ -179,7 +181,7 @@ def test_what_could_not_be_written_leaves_nothing(tmp_path: Path, monkeypatch: p
 
 
 @pytest.fixture(scope="module")
-def broken_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str, Any]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, dict[str, Any]]:
     """A run and its newest manifest."""
     folder = tmp_path_factory.mktemp("run")
     config = Config(
@@ -192,9 +194,9 @@ def broken_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str,
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
-def test_forged_states(broken_off: tuple[Run, dict[str, Any]], data: st.DataObject) -> None:
+def test_forged_states(finished: tuple[RunResult, dict[str, Any]], data: st.DataObject) -> None:
     """A checkpoint is forged, with the right digests: resuming ends in one line, or goes on."""
-    run, manifest = broken_off
+    run, manifest = finished
     forged = copy.deepcopy(manifest)
     place = forged["state"]["dict"]
     while True:
@@ -209,17 +211,17 @@ def test_forged_states(broken_off: tuple[Run, dict[str, Any]], data: st.DataObje
             st.sampled_from([None, -1, 10**30, "x", [], {"dict": {}}, {"array": "state.masks"}, True])
         )
     path = write_manifest(run.log_dir / "checkpoints", 10**11, forged)
+    agent = run.agent
     try:
-        resumed = Run(run.agent, run.envs, run.log_dir)
-        with resumed:
+        with make_lanes(run.config, 2, resumable=True) as envs, Run(run.config, agent, envs, run.log_dir) as resumed:
             observations, masks = resumed.begin([])
             for _ in range(3):
-                actions = run.agent.act(observations, 0.5, masks)
-                next_, rewards, terminated, truncated, _ = run.envs.step(actions)
-                run.agent.remember(observations, actions, rewards, terminated, truncated, next_)
-                resumed.count(rewards, terminated | truncated, run.agent.learn())
-                observations = next_
-            resumed.end(observations, masks)
+                actions = agent.act(observations, masks, 0.5)
+                step = envs.step(actions)
+                agent.remember(observations, actions, step)
+                resumed.count(step, agent.learn())
+                observations, masks = step.next_observations, step.next_masks
+            resumed.end()
     except InputError as error:
         assert_one_line(error)
     finally:

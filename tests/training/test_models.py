@@ -21,8 +21,11 @@ class PaperAgent:
         path.write_text(str(info.episode))
 
 
-def keeper_in(folder: Path, agent: Any = None, name: str = "run") -> ModelKeeper:
-    return ModelKeeper(Config(models_dir=str(folder)), name, agent or PaperAgent(), ENVS)
+PAPER: Any = PaperAgent()
+
+
+def keeper_in(folder: Path, agent: Any = PAPER, name: str = "run") -> ModelKeeper:
+    return ModelKeeper(Config(models_dir=str(folder)), name, agent, ENVS)
 
 
 def files_in(folder: Path) -> list[str]:
