@@ -53,7 +53,7 @@ ROOT_FAULTS = [
     ),
     *faults(
         "agent.py",
-        "tests/test_agent.py",
+        "tests/test_agent_update.py",
         (
             "gradient flows through the target",
             "        targets = self._loss.targets(self.online, self.target, batch)  "
@@ -67,6 +67,18 @@ ROOT_FAULTS = [
             "batch.next_masks[:, np.argsort(symmetry.actions)]",
             "batch.next_masks",
         ),
+        ("importance weights not applied", "tf.reduce_mean(batch.weights * losses)", "tf.reduce_mean(losses)"),
+        ("priorities never set", "self.memory.set_priorities(batch.slots, self.td_errors.numpy())", "pass"),
+        ("weights not decayed", "weight_decay=config.weight_decay or None", "weight_decay=None"),
+        (
+            "illegal actions counted in q_mean",
+            "tf.where(batch.masks, q_values, q_values.dtype.min)",
+            "q_values",
+        ),
+    ),
+    *faults(
+        "agent.py",
+        "tests/test_agent.py",
         ("target not equal to online at the start", "(*shape)\n        self.copy_to_target()\n", "(*shape)\n"),
         (
             "target never copied, counting episodes",
@@ -79,15 +91,8 @@ ROOT_FAULTS = [
             "pass",
         ),
         ("one update however many are due", "for _ in range(due)]", "for _ in range(min(due, 1))]"),
-        ("importance weights not applied", "tf.reduce_mean(batch.weights * losses)", "tf.reduce_mean(losses)"),
-        ("priorities never set", "self.memory.set_priorities(batch.slots, self.td_errors.numpy())", "pass"),
         ("rewards not clipped", "= self.config.clip_rewards(step.rewards), (", "= step.rewards, ("),
-        ("weights not decayed", "weight_decay=config.weight_decay or None", "weight_decay=None"),
-        (
-            "illegal actions counted in q_mean",
-            "tf.where(batch.masks, q_values, q_values.dtype.min)",
-            "q_values",
-        ),
+        ("masks acted on not stored", "self._masks = masks if masks", "self._masks = None if masks"),
         ("generator not restored", 'self._generator.bit_generator.state = state["generator"]', "pass"),
     ),
     *faults(
