@@ -68,6 +68,12 @@ def test_q_learning_by_hand() -> None:
     assert (agent.steps, agent.updates, agent.episodes) == (4, 4, 10**6 + 2)
 
 
+def test_rewards_are_clipped() -> None:
+    agent = make_agent("q-learning", reward_clip=2.0)
+    step(agent, 0, 1, 10.0, 1, terminated=True)  # 0.5 * 0 + 0.5 * 2 = 1
+    assert_table(agent, [[0, 1], [0, 0], [0, 0], [0, 0]])
+
+
 def test_sarsa_by_hand() -> None:
     """Sutton & Barto 2018, eq. 6.7 (Rummery & Niranjan 1994): the value of the next action, here a random one.
 
