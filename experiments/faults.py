@@ -53,24 +53,6 @@ ROOT_FAULTS = [
     ),
     *faults(
         "agent.py",
-        "tests/test_agent.py",
-        ("target not equal to online at the start", "(*shape)\n        self.copy_to_target()\n", "(*shape)\n"),
-        (
-            "target never copied, counting episodes",
-            'self._copy_to_target_every("episodes", episodes, self.episodes)',
-            "pass",
-        ),
-        (
-            "target never copied, counting updates",
-            'self._copy_to_target_every("updates", self.updates - 1, self.updates)',
-            "pass",
-        ),
-        ("one update however many are due", "for _ in range(due)]", "for _ in range(min(due, 1))]"),
-        ("rewards not clipped", "= self.config.clip_rewards(step.rewards), (", "= step.rewards, ("),
-        ("generator not restored", 'self._generator.bit_generator.state = state["generator"]', "pass"),
-    ),
-    *faults(
-        "agent.py",
         "tests/test_agent_update.py",
         (
             "gradient flows through the target",
@@ -93,6 +75,25 @@ ROOT_FAULTS = [
             "tf.where(batch.masks, q_values, q_values.dtype.min)",
             "q_values",
         ),
+    ),
+    *faults(
+        "agent.py",
+        "tests/test_agent.py",
+        ("target not equal to online at the start", "(*shape)\n        self.copy_to_target()\n", "(*shape)\n"),
+        (
+            "target never copied, counting episodes",
+            'self._copy_to_target_every("episodes", episodes, self.episodes)',
+            "pass",
+        ),
+        (
+            "target never copied, counting updates",
+            'self._copy_to_target_every("updates", self.updates - 1, self.updates)',
+            "pass",
+        ),
+        ("one update however many are due", "for _ in range(due)]", "for _ in range(min(due, 1))]"),
+        ("rewards not clipped", "= self.config.clip_rewards(step.rewards), (", "= step.rewards, ("),
+        ("masks acted on not stored", "self._masks = masks if masks", "self._masks = None if masks"),
+        ("generator not restored", 'self._generator.bit_generator.state = state["generator"]', "pass"),
     ),
     *faults(
         "agent.py",

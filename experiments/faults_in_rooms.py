@@ -39,6 +39,11 @@ ROOM_FAULTS = [
         ),
     ),
     *faults(
+        "replay/frames.py",
+        "tests/test_agent.py",
+        ("next masks of the step before forgotten", "= self._masks[row] | self._ended[row - 1][:, None]", "= True"),
+    ),
+    *faults(
         "replay/samplers.py",
         "tests/replay/test_samplers.py",
         ("priorities not raised to alpha", "+ self.EPSILON) ** self._alpha", "+ self.EPSILON)"),
