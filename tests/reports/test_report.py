@@ -55,6 +55,18 @@ def run_report(*arguments: object) -> tuple[int, str, list[str]]:
         (["tests", "--out", "x.pdf"], "--out x.pdf must be a file and end in .html or .png or .svg"),
         (["{}", "--out", "{}"], "must be a file and end in .html or .png or .svg"),
         (["{}", "--out", "/proc/x.html"], "--out /proc cannot be written"),
+        ([], "the following arguments are required: RUN"),
+    ],
+)
+def test_refusals(arguments: list[str], words: str, tmp_path: Path) -> None:
+    code, output, errors = run_report(*(argument.format(tmp_path) for argument in arguments))
+    (line,) = errors
+    assert code == 2 and not output and line.startswith("report.py: error: ") and words in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         (
             ["{}", "{}", "--out", "x.html"],
             "--out x.html takes one run: name one, or plot several with --out curves.png",
@@ -67,13 +79,20 @@ def run_report(*arguments: object) -> tuple[int, str, list[str]]:
         (["{}", "--env-args", "a=1"], "--env-args needs an --out that ends in .html"),
         (["{}", "--network", "x.py:f", "--out", "x.png"], "--network needs an --out that ends in .html"),
         (["{}", "--x", "seconds"], "argument --x: invalid choice"),
-        ([], "the following arguments are required: RUN"),
     ],
 )
-def test_refusals(arguments: list[str], words: str, tmp_path: Path) -> None:
-    code, output, errors = run_report(*(argument.format(tmp_path) for argument in arguments))
-    (line,) = errors
-    assert code == 2 and not output and line.startswith("report.py: error: ") and words in line
+def test_flags_that_do_not_go_together(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["report.py", *(argument.format(tmp_path) for argument in arguments)])
+    with pytest.raises(SystemExit):
+        report.main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("report.py: error: ") and words in line
 
 
 @pytest.mark.parametrize(("out", "package"), [("x.html", "plotly"), ("x.png", "seaborn"), ("x.svg", "seaborn")])
