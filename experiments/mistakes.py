@@ -152,7 +152,8 @@ def _train_with_dropout(agent: type, episodes: int) -> tuple[float, float]:
         )  # fmt: skip
         run = train(config, quiet=True)
         assert run.best and isinstance(run.agent, DQNAgent)
-        return judge_model(read_model(run.best, {"network": network})).percent_of_optimum, share_of_others(run.agent)
+        judgement = judge_model(read_model(run.best, {"network": network}))
+        return judgement.percent_of_optimum, share_of_others(run.agent)
 
 
 def share_of_others(agent: Any) -> float:

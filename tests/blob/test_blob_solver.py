@@ -3,14 +3,17 @@
 import functools
 import itertools
 from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from blob.judge import SAMPLE_SIZE, Judgement, judge, play_policy, play_table
+from blob.judge import SAMPLE_SIZE, Judgement, judge, judge_model, play_policy, play_table
 from blob.solver import Games, cells_of, percent_of_optimum, start_means
-from blob_env import MOVES, BlobRules
+from blob_env import MOVES, BlobEnv, BlobRules
+from config import Config
+from console.errors import InputError
 from environments.symmetry import Symmetry, mean_over_symmetries
 
 
@@ -256,3 +259,21 @@ def test_moving_pieces_are_refused(piece: str) -> None:
 
 def test_percent_of_optimum_by_hand() -> None:
     assert percent_of_optimum(10.0, -200.0, 20.0) == pytest.approx(100 * 210 / 220)
+
+
+def test_environment_is_closed_if_the_model_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+
+    class Env(BlobEnv):
+        def close(self) -> None:
+            closed.append(self)
+
+    def fail(*_: Any) -> None:
+        raise InputError("the file holds no weights")
+
+    monkeypatch.setattr("blob.judge.make_saved_env", lambda saved: Env())
+    monkeypatch.setattr("blob.judge.load_one_view", fail)
+    saved: Any = SimpleNamespace(info=SimpleNamespace(config=Config()), path="file.model")
+    with pytest.raises(InputError, match="no weights"):
+        judge_model(saved)
+    assert len(closed) == 1

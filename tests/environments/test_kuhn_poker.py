@@ -1,6 +1,7 @@
 """The example environment: its rules against enumeration, and the agent learns the best response."""
 
 import itertools
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -91,7 +92,8 @@ def test_the_agent_learns_the_best_response(tmp_path: Path) -> None:
     run = train(config)
     assert run.best
     saved = read_model(run.best, {"env": config.env})
-    q_values = load_q_values(saved, make_saved_env(saved))
+    with closing(make_saved_env(saved)) as env:
+        q_values = load_q_values(saved, env)
     policy: Policy = {}
     for card, spot in itertools.product(range(3), range(4)):
         values = q_values({"card": np.array([card], np.int32), "to_answer": np.array([spot], np.int32)})[0]
