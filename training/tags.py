@@ -25,7 +25,7 @@ class Chart(NamedTuple):
 
     Attributes:
         title: what it says above the chart.
-        tags: the curves. A band has three: its middle, lower and upper edge.
+        tags: the curves. Those of a band are its middle, its lower and its upper edge.
         kind: how they are drawn.
     """
 
@@ -34,7 +34,7 @@ class Chart(NamedTuple):
     kind: Literal["band", "lines"] = "lines"
 
 
-# In the order in which one asks how a run went.
+# In reading order: the returns first, then what explains them.
 CHARTS = (
     Chart("reward of training: average, minimum to maximum", (REWARD_AVG, REWARD_MIN, REWARD_MAX), "band"),
     Chart("reward of greedy play", (GREEDY_AVG, GREEDY_MIN, GREEDY_MAX)),
