@@ -213,30 +213,38 @@ ROOM_FAULTS = [
         "training/snapshot.py",
         f"{SAME_RUN}[Blob]",
         ("events after the checkpoint left in", "os.truncate(path, sizes[path.name])", "pass"),
+    ),
+    *faults(
+        "training/snapshot.py",
+        "tests/training/test_snapshot.py",
         *(
             (
                 f"{part} not restored",
                 'part.set_state(state["parts"][name])',
                 f'name == "{part}" or part.set_state(state["parts"][name])',
             )
-            for part in ("windows", "evaluation", "epochs")
+            for part in ("windows", "guard", "evaluation", "models", "clock", "epochs")
         ),
     ),
     *faults(
         "training/divergence.py",
         "tests/training/test_divergence.py::test_state_round_trip",
-        ("guard not restored", 'self._largest_reward = float(state["largest_reward"])', "pass"),
+        ("the largest reward forgotten", 'self._largest_reward = float(state["largest_reward"])', "pass"),
     ),
     *faults(
         "training/models.py",
         "tests/training/test_models.py",
-        ("models not restored", 'self.best = ModelRecord(path, dict(best["scores"]), int(best["episode"]))', "pass"),
+        (
+            "the best model forgotten",
+            'self.best = ModelRecord(path, dict(best["scores"]), int(best["episode"]))',
+            "pass",
+        ),
     ),
     *faults(
         "training/clock.py",
         "tests/training/test_clock.py",
         (
-            "clock not restored",
+            "the seconds so far forgotten",
             'self._before, self._speed = float(state["seconds"]), float(state["speed"])',
             "pass",
         ),

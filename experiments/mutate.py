@@ -1,6 +1,6 @@
-"""Whether the tests notice faults put into a copy of the project: `python -m experiments.mutate`.
+"""Check that the tests notice faults in a copy of the project: `python -m experiments.mutate`.
 
-With two cores, run `--part 1/2` and `--part 2/2` side by side.
+On two cores, run `--part 1/2` and `--part 2/2` side by side.
 """
 
 from __future__ import annotations

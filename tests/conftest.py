@@ -23,7 +23,7 @@ from storage.versions import versions  # noqa: E402
 
 
 def save_untrained(path: Path, config: Config) -> tuple[DQNAgent, ModelInfo]:
-    """Write the `.model` file of an agent that has learned nothing; what is in it."""
+    """Write the `.model` file of an untrained agent. Returns the agent and what the file says of it."""
     env = make_env(config)
     agent = DQNAgent(env.observation_space, env.action_space, config)
     spaces = str(env.observation_space), str(env.action_space)
@@ -67,7 +67,7 @@ def transitions(memory: ReplayMemory) -> list[Transition]:
 
 @pytest.fixture(scope="session")
 def saved_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DQNAgent, ModelInfo]:
-    """A `.model` file of a 4x4 board, and what is in it."""
+    """A `.model` file for a 4x4 board, its agent, and what the file says of it."""
     path = tmp_path_factory.mktemp("models") / "x.model"
     return path, *save_untrained(path, Config(env_args={"size": 4}, seed=3))
 
@@ -83,7 +83,7 @@ def browser() -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location = program
     for flag in (
-        # Else it looks for hosts of its maker's, or for a GPU, and as root it needs no sandbox.
+        # Else it calls its maker's hosts and looks for a GPU. As root it cannot have a sandbox.
         *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
         *("disable-background-networking", "disable-component-update", "disable-sync", "window-size=1400,1300"),
     ):
@@ -95,7 +95,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def small_config(tmp_path: Path) -> Callable[..., Config]:
-    """Settings of a run of a second or two on a 4x4 board, which leaves its files in the test's own folder."""
+    """Makes settings of a run of a second or two on a 4x4 board, with its files in the test's own folder."""
 
     def make(**settings: Any) -> Config:
         defaults: dict[str, Any] = {

@@ -33,11 +33,11 @@ def test_tutorial_network_has_the_parameters_of_the_tutorial() -> None:
         (gym.spaces.Box(-1, 1, (4,), np.float64), "dense"),
         (gym.spaces.Discrete(16), "dense"),
         (gym.spaces.MultiDiscrete([5, 7]), "dense"),
-        (gym.spaces.MultiDiscrete(np.array([[5, 7], [2, 2]])), "dense"),  # as two stacked frames of the above are
+        (gym.spaces.MultiDiscrete(np.array([[5, 7], [2, 2]])), "dense"),  # two stacked frames
         (gym.spaces.Box(0, 255, (84, 84), np.uint8), "conv2d"),
         (gym.spaces.Box(0, 10, (7, 7), np.uint8), "rows_attention"),
         (gym.spaces.MultiBinary([4, 4]), "rows_attention"),
-        (gym.spaces.Box(-9, 9, (5, 5), np.float32), "dense"),  # a table of numbers rather than an image
+        (gym.spaces.Box(-9, 9, (5, 5), np.float32), "dense"),  # numbers, not an image
         (gym.spaces.MultiBinary(3), "dense"),
     ],
     ids=str,
@@ -63,7 +63,7 @@ def test_several_boards_have_a_branch_each() -> None:
 
 
 def test_numbers_that_stay_small_are_stretched() -> None:
-    # The bounds of MountainCar's position and velocity, one above 1 in size and one below, and one that is open.
+    # The bounds of MountainCar's position, above 1, and velocity, below 1, and an open one.
     space = gym.spaces.Box(np.array([-1.2, -0.07, -np.inf]), np.array([0.6, 0.05, np.inf]), dtype=np.float64)
     model = build_q_network(space, 2)
     stretched = keras.Model(model.input, model.get_layer(index=1).output)
@@ -120,7 +120,7 @@ def test_every_part_of_a_dict_is_seen() -> None:
 
 
 def test_names_that_keras_would_not_take() -> None:
-    part = gym.spaces.Box(0, 0, (3,), np.uint8)  # nothing to scale by, either
+    part = gym.spaces.Box(0, 0, (3,), np.uint8)  # nothing must be divided by its largest value, 0, either
     space = gym.spaces.Dict({"a/b": part, "x": gym.spaces.Dict(y=part), "x_y": part})
     ones = np.ones((1, 3), np.uint8)
     with pytest.warns(UserWarning, match="all keys in the dict must match"):
@@ -160,7 +160,7 @@ class Unsaved(keras.Model):
         return self.out(x)
 
     def get_config(self):
-        raise NotImplementedError("somebody forgot it")
+        raise NotImplementedError("not written yet")
 
 def unsaved(observation_space, n_actions):
     return Unsaved(n_actions)
@@ -170,7 +170,7 @@ def exits(observation_space, n_actions):
 """
 
 
-def test_a_network_of_ones_own(tmp_path: Path) -> None:
+def test_a_users_own_network(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN_NETWORK)
     space = gym.spaces.Box(-1, 1, (4,), np.float32)
     model = build_q_network(space, 3, f"{tmp_path}/own.py:good")
@@ -189,20 +189,20 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
         ("own.py:no_model", "must return a keras.Model, got int"),
         ("own.py:broken", "ZeroDivisionError"),
         ("own.py:missing", "KeyError: 'missing'"),
-        ("own.py:unsaved", r"makes a Unsaved that Keras cannot save: build it from layers .*somebody forgot it"),
+        ("own.py:unsaved", r"makes a Unsaved that Keras cannot save: build it from layers .*not written yet"),
         ("own.py:exits", "SystemExit: 3"),
         ("nothing.py:good", "there is no file"),
     ],
 )
-def test_a_network_of_ones_own_that_does_not_suit(network: str, message: str, tmp_path: Path) -> None:
+def test_a_users_own_network_that_does_not_suit(network: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN_NETWORK)
     with pytest.raises(InputError, match=message):
         build_q_network(gym.spaces.Box(-1, 1, (4,), np.float32), 3, f"{tmp_path}/{network}")
 
 
 def test_one_hot_by_hand() -> None:
-    # Components from -1 to 1 and from 0 to 1: the observation (0, 1) is the second of three and the second of two. With
-    # a first layer of ones at single inputs, the units show them.
+    # Numbers from -1 to 1 and from 0 to 1: (0, 1) is the second of three and the second of two. The first layer is an
+    # identity, so its units show its inputs.
     model = build_q_network(gym.spaces.MultiDiscrete([3, 2], start=[-1, 0]), 2)
     first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Dense))
     first.set_weights([np.eye(5, 256), np.zeros(256)])
@@ -225,10 +225,10 @@ def test_grid_features_equal_a_numpy_reference(height: int, width: int) -> None:
 
 
 def reference(board: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
-    """The features of one board, line by line."""
+    """Compute the features of one board, line by line."""
     channels = board.shape[2]
     features = [board.ravel()]
-    is_large = max(board.shape) == 35  # more than 2 * FINE: seen in squares of 3x3, the last cut off by the edge
+    is_large = max(board.shape) == 35  # more than 2 * FINE: pooled in squares of 3x3, the last ones cut off by the edge
     if is_large:
         squares = [[board[x : x + 3, y : y + 3].mean(axis=(0, 1)) for y in range(0, 36, 3)] for x in range(0, 21, 3)]
         features = [np.ravel(squares)]
@@ -252,8 +252,7 @@ def reference(board: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def test_untrained_heads_sit_on_the_pieces() -> None:
-    """The first head starts on the player, the only piece with red; the second on the food, which has the most green;
-    the third on the enemy."""
+    """The heads for red, green and blue start on player, food and enemy, the brightest pieces in these colours."""
     board = np.array([[[2, 3], [5, 1], [7, 8]]])  # player, food, enemy
     image = BlobRules().observe(board)
     model = build_q_network(BOARD, 9)
@@ -264,7 +263,7 @@ def test_untrained_heads_sit_on_the_pieces() -> None:
 
 
 def test_a_network_per_action_shares_no_weights() -> None:
-    """What the first action is worth depends on a third of the weights, which the others do not depend on."""
+    """The first action's value depends on a third of the weights, and the other values do not depend on them."""
     model = build_q_network(gym.spaces.Box(-1, 1, (4,), np.float32), 3, PER_ACTION)
     alone = build_q_network(gym.spaces.Box(-1, 1, (4,), np.float32), 1)
     assert model.count_params() == 3 * alone.count_params()
@@ -279,8 +278,8 @@ def test_a_network_per_action_shares_no_weights() -> None:
 
 
 def test_dueling_head_by_hand() -> None:
-    # Wang et al. 2016, eq. 9: Q = V + A - mean(A). A value of 3 and advantages 1, 2 and 6, whose mean is 3, whatever
-    # is observed: 1, 2 and 6.
+    # Wang et al. 2016, eq. 9: Q = V + A - mean(A). With a value of 3 and advantages 1, 2 and 6, whose mean is 3, it is
+    # 1, 2 and 6 for every observation.
     model = build_q_network(gym.spaces.Box(-1, 1, (4,), np.float32), 3, dueling=True)
     for name, biases in (("value", [3.0]), ("advantages", [1.0, 2.0, 6.0])):
         layer = model.get_layer(name)

@@ -1,4 +1,4 @@
-"""What a run shows of itself in TensorBoard beside numbers."""
+"""The pictures and histograms that a run adds to TensorBoard."""
 
 import io
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def events_of(log_dir: Path) -> EventAccumulator:
 
 
 def images_in(events: EventAccumulator, tag: str) -> dict[int, bytes]:
-    """By step."""
+    """Return the images with a tag, by step."""
     return {point.step: point.tensor_proto.string_val[2] for point in events.Tensors(tag)}
 
 
@@ -87,8 +87,8 @@ def test_looking_changes_nothing(small_config: MakeConfig, monkeypatch: pytest.M
 
 
 def test_a_long_episode_is_a_short_gif(monkeypatch: pytest.MonkeyPatch) -> None:
-    # 201 boards, before the first of 200 steps and after each. With the 61st frame, of step 60, the odd ones go: 31. So
-    # again at step 120, and every fourth to step 200 makes 20 more.
+    # There are 201 boards: one before the first of 200 steps, and one after each. At step 60 there are too many frames:
+    # every other one is dropped, and 31 are left. So again at step 120. Every fourth step up to 200 adds 20 more.
     frames: list[Image.Image] = []
     monkeypatch.setattr(pictures, "encode_gif", lambda shown, fps: frames.extend(shown))
     env = make_env(Config(env_args={"size": 4}), "rgb_array")
@@ -116,7 +116,7 @@ def test_the_layout_names_curves_that_are_there(small_config: MakeConfig) -> Non
 
 
 class Camera(gym.Env):
-    """Says that it can be drawn, and cannot."""
+    """Claims that it can be drawn, and fails."""
 
     observation_space = gym.spaces.Box(0, 9, (1,), np.float32)
     action_space = gym.spaces.Discrete(2)
@@ -143,7 +143,7 @@ def test_a_drawing_that_fails_ends_nothing(small_config: MakeConfig, capsys: pyt
 
 
 def test_memory_does_not_grow_with_the_windows(tmp_path: Path) -> None:
-    """TensorFlow keeps every Python number that it is given: of 1,500 windows some 24 MB."""
+    """TensorFlow caches every Python number that it is given, which would be some 24 MB in 1,500 windows."""
     tensorboard = EpisodeTensorBoard(tmp_path, Config())
     generator, resident = np.random.default_rng(0), []
     for window in range(1_800):

@@ -1,4 +1,4 @@
-"""What a run shows while it trains: on a terminal, elsewhere, and not at all."""
+"""The progress of a run: a bar on a terminal, lines elsewhere, and nothing if it is quiet."""
 
 import contextlib
 import fcntl
@@ -28,6 +28,14 @@ def test_lines_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
     assert output.out == "" and len(lines) == 3 and output.err.replace("\n", "").isprintable()
     assert lines[0].startswith("episode  5,000  reward   -193.2  ( -500.0 to    25.0)  epsilon 0.951    1,150 steps/s")
     assert len({len(line) for line in lines}) == 1  # numbers line up
+
+
+def test_a_run_that_steps_limit_counts_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(Config(steps=10_000), 2_000)
+    progress.update(500)
+    progress.show(LOGS)
+    progress.close()
+    assert capsys.readouterr().err.startswith("step  2,500  reward")
 
 
 def test_quiet(capfd: pytest.CaptureFixture[str]) -> None:
@@ -63,8 +71,8 @@ def test_one_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_time_left_follows_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Episodes take a tenth of a second at first and a hundredth later: half a minute after the change the estimate is
-    that of the new speed, 15,000 episodes in 150 s, where the mean since the start would say 273 s."""
+    """Episodes take 0.1 s at first and 0.01 s later. The estimate follows the new speed: the other 15,000 episodes take
+    150 s. The mean speed since the start would give 285 s."""
     progress = Progress(Config(), 0)
     now = 0.0
     monkeypatch.setattr(progress._bar, "_time", lambda: now)

@@ -1,4 +1,4 @@
-"""A resumed run is the run that was never interrupted: bit for bit, in its models, its memory and its curves."""
+"""A resumed run equals one that was never interrupted, bit for bit, in its models, memory and curves."""
 
 import contextlib
 import csv
@@ -40,7 +40,7 @@ MakeConfig = Callable[..., Config]
 
 
 class Interrupt(keras.callbacks.Callback):
-    """Presses Ctrl-C, or another signal, in a window."""
+    """Sends Ctrl-C, or another signal, at the end of a window."""
 
     def __init__(self, window: int, number: int = signal.SIGINT) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Interrupt(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def interrupted_after(steps: int, number: int = signal.SIGINT) -> Iterator[None]:
-    """A signal comes in the middle of a window, after so many vector steps."""
+    """Send a signal in the middle of a window, after this many vector steps."""
     count, calls = Run.count, itertools.count(1)
 
     def counting(run: Run, *step: Any) -> None:
@@ -67,7 +67,7 @@ def interrupted_after(steps: int, number: int = signal.SIGINT) -> Iterator[None]
 
 
 def with_dropout(observation_space: gym.Space, n_actions: int) -> keras.Model:
-    """A network that draws numbers while it learns."""
+    """Build a network that draws random numbers while it learns."""
     inputs = keras.Input(observation_space.shape, dtype="uint8")
     features = keras.layers.Dropout(0.5)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs)))
     return keras.Model(inputs, keras.layers.Dense(n_actions)(features))
@@ -75,7 +75,7 @@ def with_dropout(observation_space: gym.Space, n_actions: int) -> keras.Model:
 
 def extra_callbacks(folder: Path) -> list[keras.callbacks.Callback]:
     return [
-        # Never better than in the first window: stops in the seventh, if it remembers.
+        # No window is better than the first, so it stops in the seventh, if its state was restored.
         keras.callbacks.EarlyStopping(monitor="episode", mode="min", patience=6),
         keras.callbacks.CSVLogger(str(folder / "log.csv")),
     ]
@@ -185,7 +185,7 @@ def test_a_resumed_run_does_not_read_the_weights_that_it_started_from(small_conf
 
 
 def test_the_state_that_was_read_is_freed(small_config: MakeConfig) -> None:
-    """The arrays of a checkpoint are large, and needed no more once the run goes on."""
+    """The arrays of a checkpoint are large, and not needed any more once the run goes on."""
     run = train(small_config(), [Interrupt(0)])
     with make_lanes(run.config, run.config.lanes, resumable=True) as envs:
         resumed = Run(run.config, make_agent(run.config, envs), envs, run.log_dir)
@@ -198,7 +198,7 @@ def test_the_state_that_was_read_is_freed(small_config: MakeConfig) -> None:
 
 
 def go_on(env: Any, actions: list[int]) -> list[Any]:
-    """Observation, reward and end of every step, with resets."""
+    """Step an environment, with resets. Returns the observation, reward and end of every step."""
     trace: list[Any] = []
     for action in actions:
         observation, reward, terminated, truncated, _ = env.step(action)
@@ -242,7 +242,7 @@ def test_environments_go_on_where_they_stood(settings: dict[str, Any]) -> None:
 
 
 class Unrepeatable(gym.Env):
-    """Draws from a generator that nobody can set."""
+    """Draws from a generator that cannot be set."""
 
     observation_space = gym.spaces.Box(-9, 9, (1,), np.float32)
     action_space = gym.spaces.Discrete(2)
@@ -268,7 +268,7 @@ def test_a_lane_that_cannot_be_repeated_starts_a_new_episode() -> None:
 
 
 def test_a_run_whose_lanes_were_restarted_goes_on(small_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
-    """Their episodes are cut where they were broken off, in this run and when it is resumed again."""
+    """Their episodes end as truncated where the run was interrupted, and still do when it is resumed again."""
     config = small_config(env=f"{__name__}:Unrepeatable", env_args={}, max_episode_steps=9, lanes=2, memory_size=1000)
     run = train(config, [Interrupt(0)])
     assert run.agent.memory

@@ -1,4 +1,4 @@
-"""The training loop: its books, its logs, its callbacks, its determinism, and that it learns."""
+"""The training loop: its logs, callbacks and models, its determinism, and that it learns."""
 
 import csv
 import dataclasses
@@ -46,7 +46,7 @@ TIMES = {"run/steps_per_second"}
 
 
 def read_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """(step, value) of every scalar in a run's event file."""
+    """Read (step, value) of every scalar in a run's event file, by tag."""
     scalars: dict[str, list[tuple[int, float]]] = {}
     for name, step, value in read_points(folder):
         scalars.setdefault(name, []).append((step, value))
@@ -64,7 +64,7 @@ def memory_of(result: RunResult) -> ReplayMemory:
 
 
 class Recorder(keras.callbacks.Callback):
-    """Keeps the logs of every window."""
+    """Records the logs of every window."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ def test_event_file_holds_the_settings(small_config: MakeConfig) -> None:
 
 
 class KnownEnv(gym.Env):
-    """Episodes of known lengths and rewards: episode k has k % 3 + 1 steps with a reward of k each."""
+    """Has episodes of known lengths and rewards: episode k takes k % 3 + 1 steps with a reward of k each."""
 
     observation_space = gym.spaces.Box(0, 1000, (1,), np.float32)
     action_space = gym.spaces.Discrete(2)
@@ -245,8 +245,8 @@ def test_stock_callbacks(small_config: MakeConfig, tmp_path: Path) -> None:
 
 
 def test_early_stopping_stops(small_config: MakeConfig) -> None:
-    # No window can raise the reward by 1000, so a patience of one ends the run after the second. Episodes that ended in
-    # the same step as the second window did are a third.
+    # No window can raise the reward by 1000, so a patience of one ends the run after the second. If more episodes ended
+    # in that step, they are a third.
     stopping = keras.callbacks.EarlyStopping(monitor="reward_avg", mode="max", min_delta=1000, patience=1)
     recorder = Recorder()
     run = train(small_config(episodes=1000), [stopping, recorder])
@@ -304,7 +304,7 @@ def test_nan_loss_stops_and_keeps_the_good_model(small_config: MakeConfig, monke
 def test_the_stored_next_observation_is_the_final_one(
     small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the memory of a real run, every won or lost episode's next image lacks one piece: the player stands on it."""
+    """In a real run's memory, the last image of every won or lost episode lacks a piece: the player stands on it."""
     run = train(small_config(env_args={"size": 3}))
     ends = [transition for transition in transitions(memory_of(run)) if transition.terminated]
     assert len(ends) >= 60
@@ -314,7 +314,7 @@ def test_the_stored_next_observation_is_the_final_one(
 
 
 def test_agent_learns_the_optimum_of_a_tiny_board(small_config: MakeConfig) -> None:
-    """On 3x3 the greedy player wins from all 504 starts, nearly as fast as can be."""
+    """On 3x3 the greedy player wins from all 504 starts, nearly as fast as possible."""
     config = small_config(env_args={"size": 3}, episodes=2500, lanes=16, batch_size=128, epsilon_decay=0.997)
     config = dataclasses.replace(config, evaluate_every=500, evaluate_episodes=500, learn_every=4, target_every=50)
     config = dataclasses.replace(config, network="auto")
@@ -325,7 +325,7 @@ def test_agent_learns_the_optimum_of_a_tiny_board(small_config: MakeConfig) -> N
 
 
 def test_percent_of_optimum_goes_to_tensorboard(small_config: MakeConfig) -> None:
-    """It is the latest greedy evaluation's mean between those of random and of best play from the same starts."""
+    """It places the latest greedy evaluation between random play and optimal play from the same starts."""
     config = small_config()
     recorder = Recorder()
     run = train(config, [PercentOfOptimum(config), recorder])
@@ -338,7 +338,7 @@ def test_percent_of_optimum_goes_to_tensorboard(small_config: MakeConfig) -> Non
 
 
 def test_training_knows_nothing_of_the_optimum(tmp_path: Path) -> None:
-    """A run, its evaluations and its choice of the best model included, never imports the solver."""
+    """A run never imports the solver, not even to evaluate or to choose the best model."""
     code = (
         "import sys; from train import train; from config import Config; "
         f"run = train(Config(env_args={{'size': 3}}, network='dense', episodes=60, learn_start=50, "
@@ -353,7 +353,7 @@ def test_training_knows_nothing_of_the_optimum(tmp_path: Path) -> None:
 
 
 def test_cartpole_trains(small_config: MakeConfig) -> None:
-    """The same agent, with a dense network picked from the space, gets far beyond random play's 22 steps."""
+    """The same agent, with a dense network to suit the space, does far better than the 22 steps of random play."""
     config = small_config(env="CartPole-v1", env_args={}, episodes=120, lanes=8, batch_size=64, discount=0.99)
     config = dataclasses.replace(config, epsilon_decay=0.97, epsilon_min=0.02, learn_every=4, learn_start=500, seed=8)
     config = dataclasses.replace(config, n_step=3, double=True, learning_rate=1e-3, network="auto")
@@ -362,7 +362,7 @@ def test_cartpole_trains(small_config: MakeConfig) -> None:
 
 
 def test_train_from_a_thread(small_config: MakeConfig) -> None:
-    """Signals belong to the main thread; a run elsewhere goes without them."""
+    """Only the main thread can handle signals; a run in another one does without."""
     runs: list[Any] = []
     thread = threading.Thread(target=lambda: runs.append(train(small_config(episodes=20))))
     thread.start()

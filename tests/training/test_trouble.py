@@ -1,4 +1,4 @@
-"""Trouble while a run is under way: a full disk, folders that vanish, signals at bad moments, nobody who reads."""
+"""Trouble during a run: a full disk, deleted folders, signals at bad moments, a reader that is gone."""
 
 import contextlib
 import dataclasses
@@ -58,7 +58,7 @@ def test_folders_that_vanish_stop_nothing(small_config: MakeConfig, capfd: pytes
             if epoch == 0:
                 shutil.rmtree(config.models_dir)
                 shutil.rmtree(log_dir)
-            else:  # nobody else can have it
+            else:  # no other process can claim it
                 with pytest.raises(InputError, match="in use by another process"):
                     lock_run(log_dir)
 
@@ -68,7 +68,7 @@ def test_folders_that_vanish_stop_nothing(small_config: MakeConfig, capfd: pytes
     log = read_run(run.log_dir)
     assert log.config == config and log.episodes["reward/avg"].tolist() == [5, 10, 15, 20]
     assert run.episodes == 20 and run.best and run.best.path.is_file() and run.last and run.last.path.is_file()
-    # What was lost with the folder is written again: the memory still has it.
+    # Steps that were deleted with the folder are written again, as the memory still holds them.
     train(dataclasses.replace(config, episodes=40), resume=run.log_dir)
 
 
@@ -82,7 +82,7 @@ def test_nothing_is_written_of_an_agent_that_diverged(small_config: MakeConfig) 
 
 
 class FullDisk(keras.callbacks.Callback):
-    """No file may grow beyond some size from one window to another."""
+    """Limits the size of files, from one window to another."""
 
     def __init__(self, first: int, last: int, size: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class FullDisk(keras.callbacks.Callback):
 
 
 def test_a_disk_that_is_really_full(small_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
-    """The event file, the checkpoints and the models: what cannot be written is warned of, and comes back."""
+    """The run warns if it cannot write its event file, checkpoints and models, and writes them again later."""
     # Not capfd, whose own file could not grow either.
     config = small_config(checkpoint_every=1e-9, aggregate_every=5, evaluate_every=5, network="dense", episodes=80)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -116,7 +116,7 @@ def test_a_disk_that_is_really_full(small_config: MakeConfig, capsys: pytest.Cap
 
 @contextlib.contextmanager
 def signal_in_evaluation(number: int, lanes: int) -> Iterator[None]:
-    """SIGTERM comes in the middle of the first, second... greedy evaluation, which are played in so many lanes."""
+    """Send SIGTERM in the middle of greedy evaluation 1, 2, ...; evaluations are played in this number of lanes."""
     step, reset, evaluations = BlobVectorEnv.step, BlobVectorEnv.reset, []
 
     def resetting(envs: BlobVectorEnv, **options: Any) -> Any:
@@ -139,16 +139,16 @@ def signal_in_evaluation(number: int, lanes: int) -> Iterator[None]:
     ("number", "stopping_early"), [(1, False), (2, False), (3, False), (1, True)], ids=["1", "2", "3", "stopped"]
 )
 def test_a_signal_in_an_evaluation(small_config: MakeConfig, tmp_path: Path, number: int, stopping_early: bool) -> None:
-    """The evaluation is broken off, and the resumed run is the same; a run that `EarlyStopping` had stopped at episode
-    40, and that was in its closing evaluation, stays stopped."""
+    """The evaluation is interrupted, and the resumed run is the same. A run in its closing evaluation, after
+    `EarlyStopping` has stopped it at episode 40, stays stopped."""
 
     def callbacks() -> list[keras.callbacks.Callback]:
         return [keras.callbacks.EarlyStopping(monitor="episode", mode="min", patience=1)] if stopping_early else []
 
     folders = [tmp_path / "whole", tmp_path / "broken"]
-    seldom = {"evaluate_every": 1_000} if stopping_early else {}
+    rarely = {"evaluate_every": 1_000} if stopping_early else {}
     configs = [
-        small_config(models_dir=str(folder / "models"), logs_dir=str(folder / "logs"), evaluate_episodes=21, **seldom)
+        small_config(models_dir=str(folder / "models"), logs_dir=str(folder / "logs"), evaluate_episodes=21, **rarely)
         for folder in folders
     ]
     whole = train(configs[0], callbacks())
@@ -163,7 +163,7 @@ def test_a_signal_in_an_evaluation(small_config: MakeConfig, tmp_path: Path, num
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_extended_run_plays_all_its_episodes(small_config: MakeConfig, seed: int) -> None:
-    """Of the last step of many lanes more episodes end than are counted."""
+    """With many lanes, more episodes end in the last step than are counted."""
     config = small_config(seed=seed, lanes=32, episodes=40, learn_start=320)
     run = train(config)
     assert run.episodes == 40
@@ -171,7 +171,7 @@ def test_an_extended_run_plays_all_its_episodes(small_config: MakeConfig, seed: 
 
 
 class Dice(gym.Env):
-    """Rewards come from NumPy's global generator, which an environment should not use."""
+    """Draws rewards from NumPy's global generator, which an environment should not do."""
 
     observation_space = gym.spaces.Box(0, 10, (1,), np.float32)
     action_space = gym.spaces.Discrete(2)
@@ -201,7 +201,7 @@ def test_global_generators_go_on(small_config: MakeConfig, tmp_path: Path) -> No
 
 
 def test_nobody_reads(tmp_path: Path) -> None:
-    """As with `2>&1 | tee`, which Ctrl-C ends first: the run saves itself all the same."""
+    """Ctrl-C ends the reader first, as in `2>&1 | tee`; the run saves itself all the same."""
     folders = ["--models-dir", str(tmp_path / "models"), "--logs-dir", str(tmp_path / "logs")]
     settings = ["--env-args", "size=4", "--episodes", "1000000", "--aggregate-every", "5"]
     process = subprocess.Popen(
