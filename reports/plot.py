@@ -60,8 +60,8 @@ def resample(groups: Sequence[str], logs: Sequence[RunLog], tag: str, axis: str)
     Raises:
         InputError: no run has such a curve.
     """
-    curves = [(x_values(log, tag, axis), log.curves[tag], group) for group, log in zip(groups, logs, strict=True)
-              if tag in log.curves]  # fmt: skip
+    runs = [(group, log) for group, log in zip(groups, logs, strict=True) if tag in log.curves]
+    curves = [(x_values(log, tag, axis), log.curves[tag], group) for group, log in runs]
     if not curves:
         known = sorted({name for log in logs for name in log.curves})
         raise InputError(f"--tags {tag}: no run has this curve; there are {', '.join(known) or 'none'}")

@@ -24,7 +24,7 @@ class Chart(NamedTuple):
     """Curves that are drawn together.
 
     Attributes:
-        title: what it says above the chart.
+        title: the text above the chart.
         tags: the curves. Those of a band are its middle, its lower and its upper edge.
         kind: how they are drawn.
     """
