@@ -191,8 +191,8 @@ class DQNAgent:
             actions: int (lanes,), counted from 0.
             step: what they led to.
         """
-        rewards, end = self.config.clip_rewards(step.rewards), (step.terminated, step.truncated)
-        self.memory.append(observations, actions, rewards, *end, step.successors, step.successor_masks, self._masks)
+        clipped = step._replace(rewards=self.config.clip_rewards(step.rewards))
+        self.memory.append(observations, actions, clipped, self._masks)
         steps, every = self.steps, self.config.learn_every
         self.steps += self.memory.lanes
         if len(self.memory) >= self.config.learn_start:

@@ -9,7 +9,6 @@ from pathlib import Path
 from console.arguments import add_trust_arguments, at_least, make_parser, trusted_settings
 from console.errors import exit_on_bad_input
 from console.signals import end_quietly
-from console.tensorflow_import import import_tensorflow
 from environments.make import has_vector_version
 from storage.loading import load_q_values, make_saved_env
 from storage.model_file import SHIPPED_MODEL, SavedModel, read_model
@@ -22,7 +21,11 @@ def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     parser = make_parser("Play a saved model greedily over many seeded episodes and print its scores.")
     parser.add_argument(
-        "model", nargs="?", type=Path, default=SHIPPED_MODEL, help="a .model file (default: the one that is shipped)"
+        "model",
+        nargs="?",
+        type=Path,
+        default=SHIPPED_MODEL,
+        help="a .model file (default: models/blob.model beside this script)",
     )
     add_trust_arguments(parser)
     starts = parser.add_mutually_exclusive_group()
@@ -41,7 +44,6 @@ def main() -> None:
     with exit_on_bad_input():
         saved = read_model(arguments.model, trusted_settings(arguments))
         if arguments.exact:
-            import_tensorflow()
             from blob.judge import judge_model
 
             print(judge_model(saved).table())
@@ -62,7 +64,6 @@ def play(saved: SavedModel, count: int | None, seed: int) -> GreedyEpisodes:
     """
     config = saved.info.config
     with closing(make_saved_env(saved)) as env:
-        import_tensorflow()  # only now: a mistake should not wait the seconds that this takes
         q_values = load_q_values(saved, env)
     count = count or (10_000 if has_vector_version(config) else EPISODES)
     with closing(make_evaluation_lanes(config, count, most=EPISODES)) as envs:

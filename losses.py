@@ -1,4 +1,4 @@
-"""What an update minimises: the targets that Q-values move towards, and the loss of the TD errors.
+"""Targets and losses: an update moves Q-values towards targets by minimising a loss of the TD errors.
 
 A loss is a value with three methods, so the agent has no branch for it. A distributional one (C51, QR-DQN, IQN) would
 be another class here, with other outputs of the network.

@@ -17,14 +17,13 @@ from keras import layers, ops
 
 from console.errors import InputError
 from environments.spaces import QValues, example_observation
-from environments.symmetry import Symmetry
+from environments.symmetry import AT_A_TIME, Symmetry
 
 NAME = "q_network"  # of all models made here, but not of a user's own
 LARGEST_GRID = 64  # an image with a longer side is a screen, not a board
 FINE = 16  # a board with a longer side is pooled, and seen on a few scales
 SCALES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48])  # distances on a large board, in cells
 SHARPNESS = 10.0  # factor on the attention's scores, which lets a head settle on one line from the start
-AT_A_TIME = 128  # observations transformed by all symmetries in one call, which bounds its memory
 
 
 def build_q_network(
@@ -187,9 +186,8 @@ def batch_signature(observation_space: gym.Space) -> Any:
 def mean_q_values(model: keras.Model, observations: Any, symmetries: Sequence[Symmetry]) -> tf.Tensor:
     """Average a network's Q-values, float32 (batch, n_actions), over all symmetric views of the observations.
 
-    The true values agree in all views and the network's errors differ, so the mean errs less: an ensemble of one
-    network with itself. This is the function by which an agent acts; `environments.symmetry.mean_over_symmetries` says
-    the same in NumPy.
+    This is the function by which an agent acts; `environments.symmetry.mean_over_symmetries` says why, and is the same
+    in NumPy.
     """
     if not symmetries:
         return model(observations)
@@ -310,7 +308,7 @@ def _tutorial(pixels: keras.KerasTensor) -> keras.KerasTensor:
 def _nature(pixels: keras.KerasTensor) -> keras.KerasTensor:
     """The convolutions of Mnih et al. 2015, "Human-level control through deep reinforcement learning"."""
     if min(pixels.shape[1:3]) < 36:
-        raise InputError(f"images of {pixels.shape[1:]} are too narrow: (height, width, channels), 36x36 at least")
+        raise InputError(f"images of {pixels.shape[1:]} are too small: (height, width, channels), 36x36 at least")
     features = pixels
     for filters, kernel, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
         features = layers.Conv2D(filters, kernel, stride, activation="relu")(features)

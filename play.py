@@ -18,7 +18,6 @@ from config import Config
 from console.arguments import add_trust_arguments, at_least, make_parser, trusted_settings
 from console.errors import InputError, exit_on_bad_input
 from console.signals import end_quietly
-from console.tensorflow_import import import_tensorflow
 from environments.known import action_names
 from environments.make import make_env, same_game
 from storage.loading import load_q_values, make_saved_env
@@ -150,7 +149,6 @@ def make_episodes(
         InputError: an environment cannot be made, or a network does not fit.
     """
     env = envs.enter_context(make_saved_env(saved, mode))
-    import_tensorflow()  # takes seconds: what is wrong above shows before
     episodes = [Episode(env, load_q_values(saved, env), saved.path.stem)]
     if arguments.human:
         episodes.insert(0, Episode(envs.enter_context(make_env(saved.info.config, mode)), None, "you"))

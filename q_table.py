@@ -86,7 +86,7 @@ class QTableAgent:
         self.online.compile(optimizer=keras.optimizers.SGD(config.learning_rate))
         self.episodes = self.steps = self.updates = 0
         self.td_errors = np.zeros(0)
-        self._latest: tuple[np.ndarray, np.ndarray, Step] | None = None  # the step to learn from
+        self._latest: tuple[np.ndarray, ...] = ()  # observations and actions of the step to learn from
         self._masks = np.ones((config.lanes, self.n_actions), bool)  # the legal actions in it
         self._next_actions = np.full(config.lanes, -1)  # chosen already, by on-policy rules; else -1
         length = trace_length(config) if config.method in WITH_TRACES else 0
@@ -124,14 +124,13 @@ class QTableAgent:
         masks = np.broadcast_to(step.successor_masks, (len(step.ended), self.n_actions))
         rewards, terminated = self.config.clip_rewards(step.rewards), np.asarray(step.terminated)
         step = step._replace(rewards=rewards, terminated=terminated, successor_masks=masks)
-        self._latest = observations, np.asarray(actions), step
+        self._latest, self._step = (observations, np.asarray(actions)), step
         self.steps += len(step.ended)
         self.episodes += int(step.ended.sum())
 
     def learn(self) -> list[UpdateStats]:
         """Learn from the step remembered last."""
-        assert self._latest is not None
-        observations, actions, step = self._latest
+        (observations, actions), step = self._latest, self._step
         values = self.q_values(observations)
         taken, best = values[np.arange(len(actions)), actions], legal_values(values, self._masks).max(axis=1)
         targets = step.rewards + self.config.discount * ~step.terminated * self._next_values(step)
@@ -149,7 +148,7 @@ class QTableAgent:
 
     def _next_values(self, step: Step) -> np.ndarray:
         """float64 (lanes,): the values of the next states, by the rule."""
-        masks = np.asarray(step.successor_masks)
+        masks = step.successor_masks
         values = legal_values(self.q_values(step.successors), masks)
         if self.config.method in ON_POLICY:
             actions = epsilon_greedy(self.q_values, step.successors, masks, self.epsilon, self._generator)
@@ -202,8 +201,8 @@ class QTableAgent:
 
     def sample_for_display(self, count: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Observations and actions of the latest step, at most `count`, for histograms."""
-        assert self._latest is not None
-        return self._latest[0][:count], self._latest[1][:count]
+        observations, actions = self._latest
+        return observations[:count], actions[:count]
 
     def truncate_lane(self, lane: int) -> None:
         """Forget a lane's traces: it starts a new episode."""
@@ -227,7 +226,7 @@ class QTableAgent:
             "counters": [self.episodes, self.steps, self.updates],
             "learning_rate": float(self.online.optimizer.learning_rate),
             "td_errors": self.td_errors,
-            "latest": list(self._latest[:2]) if self._latest else [],
+            "latest": list(self._latest),
         }
 
     def _traces(self) -> list[np.ndarray]:
@@ -245,16 +244,11 @@ class QTableAgent:
         self._generator.bit_generator.state = state["generator"]
         self.episodes, self.steps, self.updates = map(int, state["counters"])
         self.online.optimizer.learning_rate = float(state["learning_rate"])
-        if self.updates:
+        if self.updates:  # histograms of a finished run need its last step
             observations, actions = state["latest"]
-            self._set_latest(observations, actions, state["td_errors"])
-
-    def _set_latest(self, observations: np.ndarray, actions: np.ndarray, td_errors: np.ndarray) -> None:
-        """Restore what the histograms of a finished run need of its last step."""
-        check_like("the latest actions", actions, np.zeros(self.config.lanes, np.int64))
-        check_like("td_errors", td_errors, np.zeros(len(self.q_values(observations))))
-        nothing = np.zeros(self.config.lanes)
-        self._latest, self.td_errors = (observations, actions, Step(nothing, nothing, nothing, observations)), td_errors
+            check_like("the latest actions", actions, np.zeros(self.config.lanes, np.int64))
+            check_like("td_errors", state["td_errors"], np.zeros(len(self.q_values(observations))))
+            self._latest, self.td_errors = (observations, actions), state["td_errors"]
 
 
 def trace_length(config: Config) -> int:

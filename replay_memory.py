@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from environments.lanes import Step
 from environments.spaces import Observations
-from replay.frames import Frames
-from replay.samplers import Prioritized, Sampler, Uniform, importance_weights
-
-
-class Batch(NamedTuple):
-    """A sample for one update: B n-step transitions (Sutton & Barto 2018, eq. 7.1).
-
-    The target of row i is `returns[i] + discounts[i] * max_a Q(next_observations[i], a)`, over the legal actions a.
-
-    Attributes:
-        observations: (B, ...) in the observation's structure and dtypes.
-        masks: bool (B, n_actions), the legal actions there.
-        actions: int32 (B,), counted from 0.
-        returns: float32 (B,), the discounted sum of up to n rewards.
-        discounts: float32 (B,), discount ** (rewards summed), and 0 where the episode terminated.
-        next_observations: (B, ...), those after the last reward summed.
-        next_masks: bool (B, n_actions), the legal actions in those.
-        weights: float32 (B,), how much each row counts in the loss.
-        slots: int64 (B,), where the transitions lie in the memory; `set_priorities` takes them back.
-    """
-
-    observations: Observations
-    masks: np.ndarray
-    actions: np.ndarray
-    returns: np.ndarray
-    discounts: np.ndarray
-    next_observations: Observations
-    next_masks: np.ndarray
-    weights: np.ndarray
-    slots: np.ndarray
+from replay.frames import Batch, Frames
+from replay.samplers import Prioritized, Uniform, importance_weights
 
 
 class ReplayMemory:
@@ -72,9 +45,7 @@ class ReplayMemory:
         priority_alpha: float | None = None,
     ) -> None:
         self.frames = Frames(maxlen, lanes, example, n_actions, stack)
-        self.sampler: Sampler = Uniform()
-        if priority_alpha is not None:
-            self.sampler = Prioritized(self.frames.n_slots, priority_alpha)
+        self.sampler = Uniform() if priority_alpha is None else Prioritized(self.frames.n_slots, priority_alpha)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -95,32 +66,19 @@ class ReplayMemory:
         return self.frames.nbytes + self.sampler.nbytes
 
     def append(
-        self,
-        observations: Observations,
-        actions: npt.ArrayLike,
-        rewards: npt.ArrayLike,
-        terminated: npt.ArrayLike,
-        truncated: npt.ArrayLike,
-        next_observations: Observations,
-        next_masks: npt.ArrayLike = True,
-        masks: npt.ArrayLike | None = None,
+        self, observations: Observations, actions: npt.ArrayLike, step: Step, masks: npt.ArrayLike | None = None
     ) -> None:
         """Add one step of every lane.
 
         Args:
             observations: (lanes, ...), acted on. Where no episode ended in the step before, these must be that step's
-                `next_observations`.
+                successors.
             actions: int (lanes,), counted from 0.
-            rewards: float (lanes,).
-            terminated: bool (lanes,).
-            truncated: bool (lanes,).
-            next_observations: (lanes, ...), those that the actions led to: an episode's last one, never the reset's.
-            next_masks: bool (lanes, n_actions), the legal actions there; True if all are.
+            step: what they led to.
             masks: bool (lanes, n_actions), the legal actions in `observations`. Without it they are the last step's
-                `next_masks`, and where an episode starts all are legal.
+                successor masks, and where an episode starts all are legal.
         """
-        step = observations, actions, rewards, terminated, truncated, next_observations, next_masks, masks
-        self.sampler.append(*self.frames.append(*step))
+        self.sampler.append(*self.frames.append(observations, actions, step, masks))
 
     def sample(
         self, batch_size: int, n_step: int, discount: float, generator: np.random.Generator, beta: float = 1.0
@@ -140,11 +98,11 @@ class ReplayMemory:
         if not len(self):
             raise ValueError("cannot sample from an empty replay memory")
         slots, probabilities = self.sampler.draw(self.frames, batch_size, generator)
-        weights = importance_weights(probabilities, beta)
-        return Batch(**self.frames.n_step(slots, n_step, discount)._asdict(), weights=weights, slots=slots)
+        batch = self.frames.n_step(slots, n_step, discount)
+        return batch._replace(weights=importance_weights(probabilities, beta))
 
     def sample_uniformly(self, count: int, generator: np.random.Generator) -> tuple[Observations, np.ndarray]:
-        """Draw observations (count, ...) and the actions taken there, int32 (count,), however the memory is sampled."""
+        """Draw observations (count, ...) and the actions taken there, int32 (count,); uniformly even if prioritized."""
         slots, _ = Uniform().draw(self.frames, count, generator)
         drawn = self.frames.n_step(slots, 1, 1.0)
         return drawn.observations, drawn.actions

@@ -40,7 +40,7 @@ def train(
 
     Args:
         config: the settings. Without a seed, one is drawn and recorded.
-        callbacks: Keras callbacks beside the built-in ones. `training.tags` lists the logs they may monitor. Numbers
+        callbacks: Keras callbacks beside the built-in ones. docs/using.md lists the logs they may monitor. Numbers
             and pictures that they add to the logs go to TensorBoard too. `stop_training` is honoured.
         resume: the log folder of a run with these settings to go on with, from its newest intact checkpoint.
         quiet: whether to show no progress.
@@ -70,15 +70,15 @@ def train(
 def main(command: Command) -> None:
     """Run the command line."""
     # Blob's optimum is known. It only judges, in a curve and a table: nothing learns from it.
-    from blob.callbacks import PercentOfOptimum, PolicyMap
+    from blob.callbacks import judges
     from blob.judge import judge_model
     from blob.solver import is_solvable
 
     config = command.config
     solvable = is_solvable(config)
     with exit_on_bad_input():
-        callbacks = [PercentOfOptimum(config), PolicyMap(config)] if solvable else []
-        result = train(config, callbacks, command.resume, command.quiet)
+        # A list kept here would keep the agent, and with it the replay memory.
+        result = train(config, judges(config) if solvable else [], command.resume, command.quiet)
     say(summary(result), sys.stdout)
     if result.interrupted:
         sys.exit(128 + result.interrupted)  # as shells do

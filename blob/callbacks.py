@@ -72,6 +72,11 @@ class PolicyMap(RunCallback):
             logs["see_policy"] = self._draw(self.agent.q_values)
 
 
+def judges(config: Config) -> list[RunCallback]:
+    """Make both callbacks."""
+    return [PercentOfOptimum(config), PolicyMap(config)]
+
+
 def _solve_example(rules: BlobRules) -> Callable[[QValues], np.ndarray]:
     """Solve the example game. Returns a function that draws the policy map of Q-values."""
     food, enemy = example_game(rules.size)

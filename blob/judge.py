@@ -22,7 +22,7 @@ from blob_env import BlobEnv, BlobRules
 from console.errors import InputError
 from environments.spaces import QValues
 from environments.symmetry import Symmetry, mean_over_symmetries
-from storage.loading import load_one_view, make_saved_env
+from storage.loading import load_q_values, make_saved_env
 from storage.model_file import SavedModel
 
 MOST_STARTS = 1_000_000  # a board with more is judged by a sample
@@ -115,7 +115,7 @@ def judge_model(saved: SavedModel) -> Judgement:
     with closing(make_saved_env(saved)) as env:
         blob = env.unwrapped
         assert isinstance(blob, BlobEnv)
-        q_values = load_one_view(saved, env)
+        q_values = load_q_values(saved, env, averaged=False)
     return judge(blob.rules, q_values, config.discount, config.reward_clip, config.symmetries)
 
 

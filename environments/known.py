@@ -1,4 +1,4 @@
-"""What environments do not say about themselves: their packages, their mirrors and the names of their actions."""
+"""Facts that environments do not publish (packages, mirrors, names of actions), and how to ask for them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _ATARI_NAMES = {
 def symmetries_of(env: gym.Env | VectorEnv) -> Sequence[Symmetry]:
     """The symmetries an environment publishes in an attribute `symmetries`, or those in `MIRRORS`.
 
-    None if a wrapper changes its observations, as stacking frames does.
+    Empty if a wrapper changes its observations, as stacking frames does.
     """
     single = env.envs[0] if isinstance(env, SyncVectorEnv) else env
     if isinstance(single, gym.Env) and single.observation_space != single.unwrapped.observation_space:

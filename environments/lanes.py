@@ -15,7 +15,7 @@ from environments.actions import action_masks, successor_masks
 from environments.known import symmetries_of
 from environments.make import has_vector_version, make_env
 from environments.resume import ResumableEnv, get_lanes_state, set_lanes_state
-from environments.spaces import Observations, write_lane
+from environments.spaces import Observations
 from environments.symmetry import Symmetry
 
 
@@ -61,7 +61,6 @@ class Lanes:
         count: number of lanes.
         observation_space, action_space: of one lane.
         n_actions: number of actions.
-        symmetries: see `environments.known.symmetries_of`.
     """
 
     def __init__(self, envs: VectorEnv) -> None:
@@ -71,7 +70,11 @@ class Lanes:
         action_space: Any = envs.single_action_space
         self.action_space = action_space
         self.n_actions, self._first_action = int(action_space.n), int(action_space.start)
-        self.symmetries: Sequence[Symmetry] = symmetries_of(envs)
+
+    @property
+    def symmetries(self) -> Sequence[Symmetry]:
+        """See `environments.known.symmetries_of`; made when asked for, since they take memory on large boards."""
+        return symmetries_of(self._envs)
 
     def reset(self, seed: int) -> tuple[Observations, np.ndarray]:
         """Start an episode in every lane, lane i seeded with seed + i. Returns observations and masks to act on."""
@@ -135,7 +138,10 @@ def _successors(observations: Observations, infos: dict[str, Any]) -> Observatio
     """The observations (lanes, ...) that a vector step led to: where an episode ended, its last one from the infos."""
     if "final_obs" not in infos:
         return observations
-    successors = optree.tree_map(np.copy, observations)
-    for lane in np.flatnonzero(infos["_final_obs"]).tolist():
-        write_lane(successors, lane, infos["final_obs"][lane])
+    successors, ended = optree.tree_map(np.copy, observations), np.flatnonzero(infos["_final_obs"])
+
+    def write(arrays: np.ndarray, *last: Any) -> None:
+        arrays[ended] = last
+
+    optree.tree_map_(write, successors, *infos["final_obs"][ended])
     return successors

@@ -1,4 +1,4 @@
-"""How the replay memory stores: every frame once, in ring arrays of NumPy."""
+"""Storage of the replay memory: every frame once, in ring arrays of NumPy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,26 @@ import numpy as np
 import numpy.typing as npt
 import optree
 
+from environments.lanes import Step
 from environments.spaces import Observations, check_like, write_lane
 
 
-class Transitions(NamedTuple):
-    """n-step transitions; see `replay_memory.Batch` for the fields."""
+class Batch(NamedTuple):
+    """A sample for one update: B n-step transitions (Sutton & Barto 2018, eq. 7.1).
+
+    The target of row i is `returns[i] + discounts[i] * max_a Q(next_observations[i], a)`, over the legal actions a.
+
+    Attributes:
+        observations: (B, ...) in the observation's structure and dtypes.
+        masks: bool (B, n_actions), the legal actions there.
+        actions: int32 (B,), counted from 0.
+        returns: float32 (B,), the discounted sum of up to n rewards.
+        discounts: float32 (B,), discount ** (rewards summed), and 0 where the episode terminated.
+        next_observations: (B, ...), those after the last reward summed.
+        next_masks: bool (B, n_actions), the legal actions in those.
+        weights: float32 (B,), how much each row counts in the loss.
+        slots: int64 (B,), where the transitions lie in the memory; `set_priorities` takes them back.
+    """
 
     observations: Observations
     masks: np.ndarray
@@ -22,6 +37,8 @@ class Transitions(NamedTuple):
     discounts: np.ndarray
     next_observations: Observations
     next_masks: np.ndarray
+    weights: np.ndarray
+    slots: np.ndarray
 
 
 class Frames:
@@ -86,15 +103,7 @@ class Frames:
         return min(self.steps * self.lanes, self.maxlen)
 
     def append(
-        self,
-        observations: Observations,
-        actions: npt.ArrayLike,
-        rewards: npt.ArrayLike,
-        terminated: npt.ArrayLike,
-        truncated: npt.ArrayLike,
-        next_observations: Observations,
-        next_masks: npt.ArrayLike = True,
-        masks: npt.ArrayLike | None = None,
+        self, observations: Observations, actions: npt.ArrayLike, step: Step, masks: npt.ArrayLike | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Add a vector step; see `ReplayMemory.append`.
 
@@ -105,11 +114,11 @@ class Frames:
         if masks is None:  # those that the step before led to, or all where an episode starts
             masks = self._masks[row] | self._ended[row - 1][:, None]
         self._write(row, observations, masks)
-        self._write((row + 1) % self._rows, next_observations, next_masks)
+        self._write((row + 1) % self._rows, step.successors, step.successor_masks)
         self._actions[row] = actions
-        self._rewards[row] = rewards
-        self._terminated[row] = terminated
-        self._ended[row] = np.logical_or(terminated, truncated)
+        self._rewards[row] = step.rewards
+        self._terminated[row] = step.terminated
+        self._ended[row] = step.ended
         for lane in range(self.lanes):
             self._last.pop((fallen, lane), None)
         for lane in np.flatnonzero(self._ended[row]).tolist():
@@ -142,7 +151,7 @@ class Frames:
         steps, lanes = np.divmod(indices, self.lanes)
         return (self.steps - len(self) // self.lanes + steps) % self._rows * self.lanes + lanes
 
-    def n_step(self, slots: np.ndarray, n: int, discount: float) -> Transitions:
+    def n_step(self, slots: np.ndarray, n: int, discount: float) -> Batch:
         """Read n-step transitions (Sutton & Barto 2018, eq. 7.1) that start in these slots, int (k,).
 
         A transition with fewer than n steps behind it, as its episode or the memory ended, is cut short there and
@@ -160,13 +169,15 @@ class Frames:
             returns += np.where(goes_on, discounts * self._rewards[last % self._rows, lanes], 0)
             discounts[goes_on] *= discount
         discounts[self._terminated[last % self._rows, lanes]] = 0
-        return Transitions(
+        return Batch(
             self._observations_at(steps, lanes),
             self._masks[rows, lanes],
             self._actions[rows, lanes],
             returns,
             discounts,
             *self._successors(last, lanes),
+            np.ones(len(slots), np.float32),
+            slots,
         )
 
     def _observations_at(self, steps: np.ndarray, lanes: np.ndarray) -> Observations:

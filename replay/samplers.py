@@ -1,8 +1,8 @@
-"""How the replay memory draws: uniformly, or in proportion to TD errors."""
+"""Draws from the replay memory: uniform, or in proportion to TD errors."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,51 +11,31 @@ from environments.spaces import check_like
 from replay.frames import Frames
 
 
-class Sampler(Protocol):
-    """Picks the transitions of a batch. Slots are those of `Frames`."""
+class Uniform:
+    """Draws every transition with the same probability. Slots are those of `Frames`."""
 
     @property
     def nbytes(self) -> int:
         """Bytes of its arrays."""
+        return 0
 
     def append(self, new: np.ndarray, fallen: np.ndarray) -> None:
         """Note the slots of new transitions and of those that fell off, int (lanes,) each."""
 
     def draw(self, frames: Frames, count: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw `count` slots, int64, with replacement; with them the probability of each, float64."""
-
-    def set_priorities(self, slots: np.ndarray, td_errors: np.ndarray) -> None:
-        """Note the newest TD errors, float (k,), of transitions in these slots, int (k,)."""
-
-    def get_state(self) -> dict[str, Any]:
-        """Save everything that later draws depend on."""
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Restore what `get_state` saved."""
-
-
-class Uniform:
-    """Draws every transition with the same probability."""
-
-    nbytes = 0
-
-    def append(self, new: np.ndarray, fallen: np.ndarray) -> None:
-        """Do nothing."""
-
-    def draw(self, frames: Frames, count: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw as `Sampler.draw`."""
         slots = frames.slots(generator.integers(len(frames), size=count))
         return slots, np.full(count, 1 / len(frames))
 
     def set_priorities(self, slots: np.ndarray, td_errors: np.ndarray) -> None:
-        """Do nothing."""
+        """Note the latest TD errors, float (k,), of the transitions in these slots, int (k,)."""
 
     def get_state(self) -> dict[str, Any]:
-        """There is no state."""
+        """Save everything that later draws depend on."""
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """There is no state."""
+        """Restore what `get_state` saved."""
 
 
 class SumTree:
@@ -106,7 +86,7 @@ class SumTree:
         return nodes - self._first_leaf
 
 
-class Prioritized:
+class Prioritized(Uniform):
     """Draws transitions in proportion to their last TD error (Schaul et al. 2016, "Prioritized experience replay").
 
     Transition i is drawn with probability p_i / sum of all p, where p_i = (|TD error| + EPSILON) ** alpha (section

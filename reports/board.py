@@ -19,7 +19,6 @@ from blob_env import MOVE_NAMES, MOVES, BlobRules
 from config import Config
 from console.errors import InputError
 from console.messages import one_line
-from console.tensorflow_import import import_tensorflow
 from environments.make import make_env, same_game
 from environments.spaces import QValues
 from environments.symmetry import Symmetry
@@ -48,13 +47,14 @@ def learned_as_html(config: Config, model: Path | None, trusted: Mapping[str, An
     if not is_solvable(config):
         return "", ""
     if not model:
-        print(one_line(f"no model of this run is in {config.models_dir}, so the page has no board: see --model"))
+        print(
+            one_line(f"no model of this run is in {config.models_dir}, so the page has no board: name one with --model")
+        )
         return "", ""
     saved = read_model(model, trusted)
     own = saved.info.config
     if not same_game(own, config):
         raise InputError(f"--model {model} is of another game than the run")
-    import_tensorflow()
     summary = judgement_as_html(judge_model(saved), saved.info.episode)
     with closing(make_env(own)) as env:
         return summary, board_as_html(BlobRules(**own.env_args), load_q_values(saved, env), own)
@@ -89,7 +89,7 @@ def board_as_html(rules: BlobRules, q_values: QValues, config: Config) -> str:
         "scale": VIRIDIS.tolist(),
         "food": food,
         "enemy": enemy,
-        "views": [{"cells": _seen_cells(view, n_cells).tolist(), "actions": view.actions.tolist()} for view in views],
+        "views": [{"cells": np.asarray(view.values).tolist(), "actions": view.actions.tolist()} for view in views],
         "pairs": pairs.tolist(),
         "table": base64.b64encode(table.astype("<f4").tobytes()).decode(),
     }
@@ -117,7 +117,7 @@ def board_table(rules: BlobRules, q_values: QValues, views: Sequence[Symmetry]) 
     """
     n_cells = rules.size**2
     food, enemy = np.divmod(np.arange(n_cells**2), n_cells)
-    seen = [_seen_cells(view, n_cells) for view in views]
+    seen = [np.asarray(view.values) for view in views]  # of cells
     pairs = np.unique(np.min([cells[food] * n_cells + cells[enemy] for cells in seen], axis=0)[food != enemy])
     food, enemy = np.divmod(pairs, n_cells)
     table = np.zeros((len(pairs), n_cells, 9), np.float32)
@@ -128,8 +128,3 @@ def board_table(rules: BlobRules, q_values: QValues, views: Sequence[Symmetry]) 
     positions = np.stack(np.divmod(boards, rules.size), axis=2)
     table[rows, players] = q_values_of_boards(rules, q_values, positions)
     return pairs, table
-
-
-def _seen_cells(view: Symmetry, n_cells: int) -> np.ndarray:
-    """Return where a symmetry puts each cell, int64 (cells,)."""
-    return view.observations(np.arange(n_cells)[:, None].repeat(3, axis=1))[:, 0]

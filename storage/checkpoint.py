@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 
 from console.errors import InputError
 from console.messages import one_line, say
+from replay_memory import ReplayMemory
 from storage.atomic import atomic_write
 
 FORMAT = 2  # of manifests: other versions of this project write others
@@ -40,21 +41,6 @@ Arrays = dict[str, np.ndarray]
 
 class DamagedError(Exception):
     """A checkpoint is not as it was written; the message says why."""
-
-
-class Memory(Protocol):
-    """The part of a replay memory that is saved in segments."""
-
-    @property
-    def steps(self) -> int:
-        """Vector steps appended so far."""
-
-    @property
-    def oldest(self) -> int:
-        """The first vector step that is still held."""
-
-    def get_steps(self, first: int) -> Arrays:
-        """Return the vector steps from `first` on; their numbers are under "steps"."""
 
 
 class Checkpoint(NamedTuple):
@@ -79,7 +65,7 @@ class Checkpoints:
         memory: the run's replay memory, whose new steps are saved with every checkpoint. None for agents without one.
     """
 
-    def __init__(self, folder: Path, memory: Memory | None) -> None:
+    def __init__(self, folder: Path, memory: ReplayMemory | None) -> None:
         self.folder = folder
         self._memory = memory
         self._segments: list[dict[str, Any]] = []
@@ -115,7 +101,7 @@ class Checkpoints:
             path.write_bytes(f"{_digest(text.encode())}\n{text}".encode())  # not as text: Windows has other line ends
         self._go_on_from(number, segments)
 
-    def _write_segment(self, memory: Memory) -> list[dict[str, Any]]:
+    def _write_segment(self, memory: ReplayMemory) -> list[dict[str, Any]]:
         """Write the steps that are in no segment yet. Returns all segments that hold steps of the memory."""
         segments = [segment for segment in self._segments if segment["end"] > memory.oldest]
         first = max(self._saved_steps, memory.oldest)

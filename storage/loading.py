@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 
 from console.errors import InputError
+from console.tensorflow_import import import_tensorflow
 from environments.known import symmetries_of
 from environments.make import make_env
 from environments.spaces import QValues
-from environments.symmetry import Symmetry, mean_over_symmetries
+from environments.symmetry import mean_over_symmetries
 from environments.table_rows import count_states, rows_of
 from storage.model_file import SavedModel
 from storage.versions import versions, warn_of_versions
@@ -83,31 +83,23 @@ def set_weights(saved: SavedModel, model: keras.Model) -> None:
 def _check_weights(saved: SavedModel, model: keras.Model) -> None:
     found = [(array.dtype.name, array.shape) for array in saved.arrays]
     if found != [(weight.dtype, tuple(weight.shape)) for weight in model.weights]:
-        raise InputError(
-            f"{saved.path} holds no weights for the network that the settings make: theirs have other shapes"
-        )
+        raise InputError(f"{saved.path} holds no weights for the network that the settings make: the shapes differ")
 
 
-def load_q_values(saved: SavedModel, env: gym.Env) -> QValues:
+def load_q_values(saved: SavedModel, env: gym.Env, averaged: bool = True) -> QValues:
     """Return the Q-values by which a saved agent acts: the mean over all symmetries, if it was trained with them.
 
-    Raises:
-        InputError: as `load_one_view`.
-    """
-    return _load(saved, env, symmetries_of(env) if saved.info.config.symmetries else ())
-
-
-def load_one_view(saved: SavedModel, env: gym.Env) -> QValues:
-    """Return the Q-values of observations as they are, not averaged over symmetries, from the network or the table.
+    Args:
+        saved: the model.
+        env: its environment.
+        averaged: False for the Q-values of observations as they are.
 
     Raises:
         InputError: the weights are of another network, or the table is of another environment.
     """
-    return _load(saved, env, ())
-
-
-def _load(saved: SavedModel, env: gym.Env, symmetries: Sequence[Symmetry]) -> QValues:
+    symmetries = symmetries_of(env) if averaged and saved.info.config.symmetries else ()
     if saved.info.config.method == "dqn":
+        import_tensorflow()  # only now, so that a mistake shows first
         from networks import compile_q_values
 
         return compile_q_values(load_network(saved, env), env.observation_space, symmetries)

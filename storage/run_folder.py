@@ -66,17 +66,12 @@ def record_start(log_dir: Path, config: Config) -> None:
         "command": shlex.join(sys.orig_argv),
         "versions": {**versions(), "this project": _commit()},
     }
-    earlier = _earlier_starts(log_dir)
+    earlier: list[dict[str, Any]] = []
+    with contextlib.suppress(InputError):  # a new run has no record yet
+        earlier = read_record(log_dir)["starts"]
     if earlier:
         warn_of_versions(f"the run {log_dir}", earlier[-1]["versions"], start["versions"])
     _write_record(log_dir, {"format": FORMAT, "config": dataclasses.asdict(config), "starts": [*earlier, start]})
-
-
-def _earlier_starts(log_dir: Path) -> list[dict[str, Any]]:
-    try:
-        return read_record(log_dir)["starts"]
-    except InputError:  # a new run has no record yet
-        return []
 
 
 def _commit() -> str:
@@ -87,26 +82,9 @@ def _commit() -> str:
         return "none"
 
 
-def record_end(log_dir: Path, episodes: int, steps: int) -> None:
-    """Note in `run.json` that the run has ended, after these episodes and environment steps.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    _add_to_record(log_dir, ended={"episodes": episodes, "steps": steps})
-
-
-def record_stop(log_dir: Path, reason: str) -> None:
-    """Note in `run.json` why the run stopped itself.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    _add_to_record(log_dir, stopped=reason)
-
-
-def _add_to_record(log_dir: Path, **entries: Any) -> None:
-    with contextlib.suppress(InputError):  # a record that was deleted or damaged stays so
+def add_to_record(log_dir: Path, **entries: Any) -> None:
+    """Note in `run.json` how a run ended: see `read_record`. If that fails, the run counts as unfinished."""
+    with contextlib.suppress(InputError, OSError):  # a record that was deleted or damaged stays so
         _write_record(log_dir, {**read_record(log_dir), **entries})
 
 

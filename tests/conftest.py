@@ -16,6 +16,7 @@ import_tensorflow()
 
 from agent import DQNAgent  # noqa: E402
 from config import Config  # noqa: E402
+from environments.lanes import Step  # noqa: E402
 from environments.make import make_env  # noqa: E402
 from replay_memory import ReplayMemory  # noqa: E402
 from storage.model_file import ModelInfo, save_model  # noqa: E402
@@ -43,6 +44,22 @@ class Transition(NamedTuple):
     next_observation: Any
     next_mask: np.ndarray
     mask: np.ndarray
+
+
+def append(
+    memory: ReplayMemory,
+    observations: Any,
+    actions: Any,
+    rewards: Any,
+    terminated: Any,
+    truncated: Any,
+    next_observations: Any,
+    next_masks: Any = True,
+    masks: Any = None,
+) -> None:
+    """Append a step of every lane, given in the order of a `Transition`."""
+    step = Step(rewards, terminated, truncated, next_observations, next_masks)
+    memory.append(observations, actions, step, masks)
 
 
 def transitions(memory: ReplayMemory) -> list[Transition]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from conftest import Transition, transitions
+from conftest import Transition, append, transitions
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -89,7 +89,7 @@ def live(history: History, with_masks: bool = True) -> Iterator[tuple[ReplayMemo
         kept = [array.copy() for array in given]
         kept[4] &= ~terminated
         twin.extend(Transition(*[array[lane] for array in kept]) for lane in range(lanes))
-        memory.append(*given[: None if with_masks else -1])
+        append(memory, *given[: None if with_masks else -1])
         for array in given:
             array[...] = 0  # the environment may use its arrays again
         frames = [seen if end == "-" else first_frames() for seen, end in zip(frames, step, strict=True)]

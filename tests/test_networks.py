@@ -77,7 +77,7 @@ def test_refusals() -> None:
         build_q_network(gym.spaces.Box(0, 255, (9, 10, 3), np.uint8), 2, "tutorial")
     with pytest.raises(InputError, match="may have 3 dimensions at most"):
         build_q_network(gym.spaces.Box(0, 255, (2, 9, 9, 3), np.uint8), 2)
-    with pytest.raises(InputError, match="too narrow"):
+    with pytest.raises(InputError, match="too small"):
         build_q_network(gym.spaces.Box(0, 255, (20, 90, 3), np.uint8), 2)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from conftest import Transition, transitions
+from conftest import Transition, append, transitions
 from histories import (
     History,
     assert_batches_equal,
@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from config import Config
 from environments.lanes import make_lanes
 from replay.frames import Frames
-from replay_memory import Batch, ReplayMemory
+from replay_memory import ReplayMemory
 
 
 @thorough
@@ -59,7 +59,7 @@ def test_samples_are_what_walking_the_episodes_gives(history: History, n: int, d
         expected[name_of(held.observation)] = (held.mask, held.action, *n_step(following, n, discount))
     sampled = memory.sample(50, n, discount, np.random.default_rng(seed))
     slots = memory.frames.slots(np.arange(len(twin)))
-    everything = Batch(*memory.frames.n_step(slots, n, discount), np.ones(len(slots)), slots)
+    everything = memory.frames.n_step(slots, n, discount)
     assert [name_of(observation) for observation in everything.observations] == list(expected)
     for batch in (sampled, everything):
         rows = [expected[name_of(observation)] for observation in batch.observations]  # it tells which one it is
@@ -116,7 +116,7 @@ def test_restored_memory_holds_the_same_and_goes_on_the_same(history: History, s
     restored.set_state(state, segments)
     assert_holds(restored, held)
     for vector_step in later:
-        restored.append(*vector_step)
+        append(restored, *vector_step)
     assert_holds(restored, twin)
     assert len(restored.frames._last) == len(memory.frames._last)
     assert_batches_equal(*[each.sample(20, 3, 0.9, np.random.default_rng(seed)) for each in (restored, memory)])
@@ -128,7 +128,7 @@ def test_restored_memory_holds_the_same_and_goes_on_the_same(history: History, s
 )
 def test_state_of_another_size_is_refused(maxlen: int, lanes: int, shape: tuple[int, ...], n_actions: int) -> None:
     memory = ReplayMemory(8, 2, np.zeros(3), 5)
-    memory.append(np.zeros((2, 3)), [0, 1], [0, 0], [False] * 2, [False] * 2, np.zeros((2, 3)))
+    append(memory, np.zeros((2, 3)), [0, 1], [0, 0], [False] * 2, [False] * 2, np.zeros((2, 3)))
     state, steps = memory.get_state(), memory.get_steps()
     ReplayMemory(9, 2, np.zeros(3), 5).set_state(state, [steps])  # 9 are 8 in steps of 2 lanes
     with pytest.raises(ValueError, match="in the state"):
@@ -144,7 +144,7 @@ def test_holds_the_true_last_observations_of_cartpole() -> None:
     observations, _ = vector.reset(seed=3)
     for row in actions:
         step = vector.step(row)
-        memory.append(observations, row, step.rewards, step.terminated, step.truncated, step.successors)
+        append(memory, observations, row, step.rewards, step.terminated, step.truncated, step.successors)
         observations = step.next_observations
     everything = transitions(memory)
     ends = []

@@ -1,4 +1,4 @@
-"""What an agent is: all that the loop and the run use of it."""
+"""The interface of an agent: all that the loop and the run use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ class Agent(Protocol):
 
     config: Config
     online: keras.Model
-    n_actions: int
     episodes: int
     steps: int
     updates: int

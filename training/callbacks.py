@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import keras
 
-if TYPE_CHECKING:
-    from training.agents import Agent
-    from training.evaluation import GreedyEvaluation
+from training.agents import Agent
+from training.evaluation import GreedyEvaluation
 
 
 class RunCallback(keras.callbacks.Callback):

@@ -10,13 +10,13 @@ class Clock:
     """Counts the seconds of a run, over all its starts, and the speed of each window."""
 
     def __init__(self) -> None:
-        self._before = 0.0  # seconds before the run was resumed
-        self._window_steps, self._speed = 0, 0.0
-        self.start()
+        self._before, self._speed = 0.0, 0.0  # seconds before the run was resumed; speed of the latest window
+        self.start(steps=0)
 
-    def start(self) -> None:
-        """Start counting."""
-        self._began = self._window_began = time.perf_counter()
+    def start(self, steps: int) -> None:
+        """Start counting, when `steps` have been taken."""
+        self._began = time.perf_counter()
+        self.begin_window(steps)
 
     @property
     def seconds(self) -> float:
@@ -28,8 +28,8 @@ class Clock:
         """How long the run has taken since it was started or resumed."""
         return time.perf_counter() - self._began
 
-    def end_window(self, steps: int) -> float:
-        """The environment steps per second since the last window began.
+    def window_speed(self, steps: int) -> float:
+        """The environment steps per second since the window began.
 
         A window that ends in the same step as the one before has its speed.
 
@@ -41,14 +41,13 @@ class Clock:
         return self._speed
 
     def begin_window(self, steps: int) -> None:
-        """Begin a window after so many steps."""
+        """Begin a window, when `steps` have been taken."""
         self._window_began, self._window_steps = time.perf_counter(), steps
 
     def get_state(self) -> dict[str, Any]:
         """Save the seconds and the speed."""
-        return {"seconds": self.seconds, "window_steps": self._window_steps, "speed": self._speed}
+        return {"seconds": self.seconds, "speed": self._speed}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` saved."""
         self._before, self._speed = float(state["seconds"]), float(state["speed"])
-        self._window_steps = int(state["window_steps"])

@@ -14,7 +14,7 @@ from losses import UpdateStats
 
 
 class DivergenceGuard:
-    """Looks at all rewards and updates of a run, and raises if they show that it cannot go well.
+    """Looks at all rewards and updates of a run, and raises InputError when they show that learning has diverged.
 
     Args:
         config: the run's settings.
@@ -43,8 +43,8 @@ class DivergenceGuard:
         """
         if not np.isfinite(rewards).all():
             raise InputError(
-                f"{self._config.env} gave a reward that is no finite number, so the run was stopped: look in its step "
-                "for a division by zero or an overflow"
+                f"{self._config.env} gave a reward that is not a finite number, so the run was stopped: look in its "
+                "step for a division by zero or an overflow"
             )
         self._largest_reward = max(self._largest_reward, float(np.abs(self._config.clip_rewards(rewards)).max()))
         for update in updates:
@@ -58,7 +58,7 @@ class DivergenceGuard:
             more = ", copy to the target network less often (--target-every) or try --double"
         if not np.isfinite(update.loss):
             raise InputError(f"the loss became {update.loss} {where}: {fix}")
-        # Twice the limit, since Q-values may overshoot for a while, and 10, since a new network starts somewhere.
+        # Twice the limit, as Q-values may overshoot for a while, and 10, as a new network's first guesses are not 0.
         if abs(update.q_mean) > 2 * self.q_limit + 10:
             raise InputError(
                 f"Q-values average {update.q_mean:,.1f} {where}: rewards up to {self._largest_reward:g} and "

@@ -62,7 +62,7 @@ class Epochs:
         return {"callbacks": get_callbacks_state(self._callbacks), "window_is_open": self._window_is_open}
 
     def prepare(self, state: dict[str, Any]) -> None:
-        """Before `begin`, make logs what they were when `get_state` was called. Warns of callbacks without a state."""
+        """Before `begin`, cut the callbacks' log files back to the checkpoint. Warns of callbacks without a state."""
         for name in prepare_callbacks(self._callbacks, state["callbacks"]):
             say(f"warning: the callback {name} starts from scratch, its state is not saved")
 

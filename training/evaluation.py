@@ -37,20 +37,20 @@ class GreedyEvaluation:
         self._best_returns: np.ndarray | None = None
         self._evaluated_at = 0
 
-    def is_due(self, clock: int) -> bool:
+    def is_due(self, now: int) -> bool:
         """Whether a multiple of `evaluate_every` was passed since the latest evaluation.
 
         Args:
-            clock: episodes so far, or steps if these limit the run.
+            now: episodes so far, or steps if these limit the run.
         """
         every = self._config.evaluate_every
-        return clock // every > self._evaluated_at // every
+        return now // every > self._evaluated_at // every
 
-    def is_up_to_date(self, clock: int) -> bool:
+    def is_up_to_date(self, now: int) -> bool:
         """Whether the latest evaluation was at this time."""
-        return self._evaluated_at == clock
+        return self._evaluated_at == now
 
-    def is_best(self, q_values: QValues, clock: int) -> bool:
+    def is_best(self, q_values: QValues, now: int) -> bool:
         """Evaluate a model. Returns whether no earlier one was better by more than chance.
 
         Late in a run models differ in a few starts of a hundred thousand, and no affordable number of starts tells them
@@ -64,7 +64,7 @@ class GreedyEvaluation:
         episodes = play_greedily(
             self._envs, q_values, config.evaluate_episodes, EVALUATION_SEED, config, self._should_stop
         )
-        self._evaluated_at = clock
+        self._evaluated_at = now
         self.count += 1
         self.worst_seed = EVALUATION_SEED + int(episodes.returns[: self._envs.count].argmin())
         self.scores = episodes.scores()

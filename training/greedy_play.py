@@ -59,10 +59,9 @@ class GreedyEpisodes:
 
 
 def make_evaluation_lanes(config: Config, episodes: int, most: int = 32) -> Lanes:
-    """Make environments to play these many episodes in, at most `most`.
+    """Make the lanes for this many episodes, at most `most`.
 
-    With a vector version lanes are cheap, so that every episode gets one, and with it a seed of its own; emulators
-    are heavy.
+    A vector version gets a lane, and with it a seed, for every episode; emulators are too heavy for many lanes.
     """
     if has_vector_version(config):
         most = MOST_VECTOR_LANES

@@ -79,8 +79,8 @@ class ModelKeeper:
 
     @property
     def kept(self) -> str:
-        """What a run that stops itself leaves, for its message."""
-        return f"the best model before that is {self.best.path}" if self.best else "there was no model to keep yet"
+        """The end of the message of a run that stops itself."""
+        return f"the best model before that is {self.best.path}" if self.best else "no model had been saved yet"
 
     def get_state(self) -> dict[str, Any]:
         """Save which model is the best."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import gymnasium as gym
@@ -70,7 +71,8 @@ class Pictures(RunCallback):
 
     def _close(self) -> None:
         if self._env:
-            self._env.close()
+            with contextlib.suppress(Exception):  # user code may raise anything
+                self._env.close()
         self._env = None
 
 

@@ -1,4 +1,4 @@
-"""What a run came to."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.models import ModelRecord
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         config: its settings, with the seed.
@@ -24,7 +24,6 @@ class RunResult:
         best, last: its models; None if there is none.
         checkpoint_seconds: how long each checkpoint took, since it was started or resumed.
         checkpoint_share: their share of the time since then, 0 to 1.
-        memory_use: what took the agent's memory, and the bytes in use.
         agent: the trained agent.
     """
 
@@ -39,7 +38,6 @@ class RunResult:
     last: ModelRecord | None
     checkpoint_seconds: Sequence[float]
     checkpoint_share: float
-    memory_use: tuple[str, int]
     agent: Agent = field(repr=False)
 
     @property

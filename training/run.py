@@ -18,7 +18,7 @@ from environments.lanes import Lanes, Step
 from environments.spaces import Observations
 from losses import UpdateStats
 from storage.checkpoint import checkpoint_errors_as_input_error
-from storage.run_folder import claim_folder, lock_run, record_end, record_start, record_stop
+from storage.run_folder import add_to_record, claim_folder, lock_run, record_start
 from training.agents import Agent
 from training.clock import Clock
 from training.divergence import DivergenceGuard
@@ -57,19 +57,20 @@ class Run:
         self._signal = StopOnSignal()
         self._windows = EpisodeWindows(config, envs.count)
         self._guard = DivergenceGuard(config)
-        self._evaluation = GreedyEvaluation(config, lambda: self._signal.received)
         self._models = ModelKeeper(config, self._log_dir.name, agent, envs)
         self._clock = Clock()
         self._parts: dict[str, Part] = {
-            "windows": self._windows,
-            "guard": self._guard,
-            "evaluation": self._evaluation,
-            "models": self._models,
-            "clock": self._clock,
-        }
+            "windows": self._windows, "guard": self._guard, "models": self._models, "clock": self._clock,
+        }  # fmt: skip
         self._snapshots = Snapshots(config, self._log_dir, agent, envs, self._parts)
-        self._state = self._snapshots.read() if resume else None
-        record_start(self._log_dir, config)
+        try:
+            self._state = self._snapshots.rewind() if resume else None
+            record_start(self._log_dir, config)
+            self._evaluation = GreedyEvaluation(config, lambda: self._signal.received)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._parts["evaluation"] = self._evaluation
         self._epochs: Epochs | None = None
         self._progress: Progress | None = None
         self._was_cut_off = False  # in the middle of a window
@@ -91,18 +92,6 @@ class Run:
         Raises:
             InputError: the checkpoint is damaged or of another run.
         """
-        is_new = self._state is None
-        observations, masks = self._begin(callbacks)
-        if is_new:
-            self._save(observations, masks)
-        done = self._agent.steps if self._config.steps else self._windows.episodes
-        self._progress = Progress(self._config, done, self._quiet)
-        self._clock.start()
-        self._snapshots.wait()
-        self._observations, self._masks = observations, masks
-        return observations, masks
-
-    def _begin(self, callbacks: Sequence[keras.callbacks.Callback]) -> tuple[Observations, np.ndarray]:
         state, self._state = self._state, None  # its arrays are large
         everything = default_callbacks(self._agent, self._log_dir, callbacks, resumed=state is not None)
         self._epochs = self._parts["epochs"] = Epochs(everything, self._agent, self._evaluation)
@@ -114,12 +103,24 @@ class Run:
         seed = int(np.random.SeedSequence(self._config.seed).generate_state(1)[0])
         observations, masks = self._envs.reset(seed)
         if state:
-            with checkpoint_errors_as_input_error(self._log_dir):
-                observations, masks, restarted = self._snapshots.restore(state, observations, masks)
-            for lane in restarted:
-                self._windows.restart_lane(lane)
-            self._agent.episodes = self._windows.episodes  # without those that ended in the last step of a run
+            observations, masks = self._restore(state, observations, masks)
         self._epochs.open_window(self._windows.index)
+        if not state:
+            self._save(observations, masks)
+        done = self._agent.steps if self._config.steps else self._windows.episodes
+        self._progress = Progress(self._config, done, self._quiet)
+        self._clock.start(self._agent.steps)
+        self._observations, self._masks = observations, masks
+        return observations, masks
+
+    def _restore(
+        self, state: dict[str, Any], observations: Observations, masks: np.ndarray
+    ) -> tuple[Observations, np.ndarray]:
+        with checkpoint_errors_as_input_error(self._log_dir):
+            observations, masks, restarted = self._snapshots.restore(state, observations, masks)
+        for lane in restarted:
+            self._windows.restart_lane(lane)
+        self._agent.episodes = self._windows.episodes  # without those that ended in the last step of a run
         return observations, masks
 
     def count(self, step: Step, updates: Sequence[UpdateStats]) -> None:
@@ -180,7 +181,7 @@ class Run:
             "epsilon": agent.epsilon,
             "q_limit": self._guard.q_limit,
             "learning_rate": float(agent.online.optimizer.learning_rate),
-            "steps_per_second": self._clock.end_window(agent.steps),
+            "steps_per_second": self._clock.window_speed(agent.steps),
             "steps": float(agent.steps),
             "updates": float(agent.updates),
             "memory_fill": agent.memory_fill,
@@ -218,8 +219,7 @@ class Run:
         if not (self._signal.received and self._agent.progress == 1):  # else it is done on resuming
             self._models.save_last(episodes)
             if self._models.last and self._agent.progress == 1:
-                with contextlib.suppress(OSError):  # then it counts as unfinished, and resuming ends it again
-                    record_end(self._log_dir, episodes, self._agent.steps)
+                add_to_record(self._log_dir, ended={"episodes": episodes, "steps": self._agent.steps})
         return self._result(episodes)
 
     def _result(self, episodes: int) -> RunResult:
@@ -236,7 +236,6 @@ class Run:
             last=self._models.last,
             checkpoint_seconds=saved,
             checkpoint_share=sum(saved) / self._clock.seconds_since_start,
-            memory_use=agent.memory_use(),
             agent=agent,
         )
 
@@ -247,8 +246,7 @@ class Run:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Close all files, however the run ended. If it stopped itself, record why."""
         if isinstance(error, InputError):
-            with contextlib.suppress(OSError):
-                record_stop(self._log_dir, str(error))
+            add_to_record(self._log_dir, stopped=str(error))
         if self._progress:
             self._progress.close()
         if self._epochs:

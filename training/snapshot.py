@@ -73,12 +73,8 @@ class Snapshots:
             folder, reason = self._checkpoints.folder, error.strerror or error
             kept = "the last one stays" if checkpoint_numbers(folder) else "there is none yet"
             say(f"warning: no checkpoint could be written in {folder} ({reason}); {kept}")
-        self.wait()
-        self.seconds.append(self._saved_at - began)
-
-    def wait(self) -> None:
-        """Start the seconds until the next save again."""
         self._saved_at = time.perf_counter()
+        self.seconds.append(self._saved_at - began)
 
     def _get_state(self, observations: Observations, masks: np.ndarray) -> dict[str, Any]:
         limits = [self._config.episodes, self._config.steps]
@@ -93,7 +89,7 @@ class Snapshots:
             "events": {path.name: path.stat().st_size for path in self._log_dir.glob(EVENTS)},
         }
 
-    def read(self) -> dict[str, Any]:
+    def rewind(self) -> dict[str, Any]:
         """Read the newest intact checkpoint, for `restore`, and cut the event files to their size then.
 
         Returns:
@@ -102,8 +98,8 @@ class Snapshots:
         Raises:
             InputError: there is none, or it is of another run.
         """
-        _, state, self._segments = self._checkpoints.read_newest()
         with checkpoint_errors_as_input_error(self._log_dir):
+            _, state, self._segments = self._checkpoints.read_newest()
             self._cut_events(state["events"])
         return state
 
@@ -113,7 +109,7 @@ class Snapshots:
         """Go on from a checkpoint.
 
         Args:
-            state: from `read`.
+            state: from `rewind`.
             observations, masks: from the environments' reset; they say what shapes are needed.
 
         Returns:

@@ -34,7 +34,7 @@ def summary(result: RunResult) -> str:
         ]
     if result.last:
         lines.append(f"last model  {result.last.path}")
-    process, (held, size) = psutil.Process().memory_info().rss, result.memory_use
+    process, (held, size) = psutil.Process().memory_info().rss, result.agent.memory_use()
     lines.append(f"memory      {process / 1e9:.2f} GB, of which {held} {size / 1e9:.2f}")
     if saved := result.checkpoint_seconds:
         lines.append(f"checkpoints {len(saved)} in {sum(saved):.1f} s, {result.checkpoint_share:.1%} of the time")

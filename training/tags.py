@@ -1,4 +1,4 @@
-"""The tags of all curves and pictures of a run, and the charts that show them."""
+"""The tags of curves and pictures that other modules name, and the charts that show them."""
 
 from __future__ import annotations
 

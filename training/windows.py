@@ -1,4 +1,4 @@
-"""Windows of episodes: a Keras epoch is a window of `aggregate_every` episodes."""
+"""Windows of `aggregate_every` episodes, and the numbers of each."""
 
 from __future__ import annotations
 

@@ -268,11 +268,11 @@ def test_environment_is_closed_if_the_model_cannot_be_loaded(monkeypatch: pytest
         def close(self) -> None:
             closed.append(self)
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise InputError("the file holds no weights")
 
     monkeypatch.setattr("blob.judge.make_saved_env", lambda saved: Env())
-    monkeypatch.setattr("blob.judge.load_one_view", fail)
+    monkeypatch.setattr("blob.judge.load_q_values", fail)
     saved: Any = SimpleNamespace(info=SimpleNamespace(config=Config()), path="file.model")
     with pytest.raises(InputError, match="no weights"):
         judge_model(saved)

@@ -167,8 +167,7 @@ def test_the_stored_mask_is_the_final_observations_not_the_resets() -> None:
         np.testing.assert_array_equal(masks, np.array(expected, bool))
         actions = best_actions(generator.random((lanes, 6)), masks)
         step = envs.step(actions)
-        outcome = step.rewards, step.terminated, step.truncated, step.successors, step.successor_masks
-        memory.append(observations, actions, *outcome, masks)
+        memory.append(observations, actions, step, masks)
         stored = transitions(memory)[-lanes:]
         for i, single in enumerate(singles):
             np.testing.assert_array_equal(stored[i].mask, np.array(expected[i], bool))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import optree
 import pytest
-from conftest import transitions
+from conftest import append, transitions
 from histories import History, live
 
 from config import Config
@@ -35,8 +35,14 @@ def test_three_steps_by_hand(
         observation = 22 if step == 2 and end != "-" else 10 + step
         terminated, truncated = np.array([ends in "TB"]), np.array([ends in "XB"])
         next_observation = np.array([11 + step])
-        memory.append(
-            np.array([observation]), np.array([step]), np.array([reward]), terminated, truncated, next_observation
+        append(
+            memory,
+            np.array([observation]),
+            np.array([step]),
+            np.array([reward]),
+            terminated,
+            truncated,
+            next_observation,
         )
     batch = memory.frames.n_step(np.arange(3), 3, 0.5)
     assert batch.returns.tolist() == returns
@@ -49,11 +55,11 @@ def test_a_truncated_lane_starts_a_new_episode() -> None:
     """Only lane 1 is truncated, after its second step. A second call changes nothing."""
     memory = ReplayMemory(10, 2, np.zeros((), np.int64), 3)
     no = np.zeros(2, bool)
-    memory.append([10, 20], [0, 0], [1, 1], no, no, [11, 21], [[True, False, True]] * 2)
-    memory.append([11, 21], [0, 0], [2, 2], no, no, [12, 22], [[False, True, True]] * 2)
+    append(memory, [10, 20], [0, 0], [1, 1], no, no, [11, 21], [[True, False, True]] * 2)
+    append(memory, [11, 21], [0, 0], [2, 2], no, no, [12, 22], [[False, True, True]] * 2)
     for _ in range(2):
         memory.truncate_lane(1)
-    memory.append([12, 70], [0, 0], [4, 4], no, no, [13, 71])
+    append(memory, [12, 70], [0, 0], [4, 4], no, no, [13, 71])
     batch = memory.frames.n_step(np.arange(2), 3, 0.5)
     assert batch.returns.tolist() == [1 + 0.5 * 2 + 0.25 * 4, 1 + 0.5 * 2]
     assert batch.discounts.tolist() == [0.125, 0.25]
@@ -91,7 +97,7 @@ def test_dicts_and_tuples_are_held_leaf_by_leaf() -> None:
         ends = np.array([step == 6, step in (3, 5)])
         next_observations, resets = draw(), draw()
         for held, part in ((memory, lambda tree: tree), *zip(leaves, PARTS, strict=True)):
-            held.append(part(observations), [0, 1], [2, 3], ends, [False, False], part(next_observations))
+            append(held, part(observations), [0, 1], [2, 3], ends, [False, False], part(next_observations))
         for i, lane_ends in enumerate(ends):  # the reset's observation follows an episode's end
             if lane_ends:
                 optree.tree_map_(
@@ -128,7 +134,7 @@ def test_stacked_frames_are_those_of_the_wrapper() -> None:
     expected: list[tuple[np.ndarray, np.ndarray]] = []
     for _ in range(100):
         step = envs.step(actions := generator.integers(9, size=3))
-        memory.append(observations, actions, step.rewards, step.terminated, step.truncated, step.successors)
+        append(memory, observations, actions, step.rewards, step.terminated, step.truncated, step.successors)
         expected += [(observations[i].copy(), step.successors[i].copy()) for i in range(lanes)]
         observations = step.next_observations
     assert memory.frames._arrays()["observations_0"].shape[2:] == (4, 4, 3)  # one frame for each step

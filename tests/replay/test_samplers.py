@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import append
 from histories import History, assert_batches_equal, histories, live, lived, name_of, thorough
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +48,7 @@ def test_priorities_by_hand() -> None:
     memory = ReplayMemory(4, 2, np.zeros((), np.int64), 1, priority_alpha=0.5)
     no = np.zeros(2, bool)
     for first in (10, 20):
-        memory.append([first, first + 1], [0, 0], [0, 0], no, no, [first + 10, first + 11])
+        append(memory, [first, first + 1], [0, 0], [0, 0], no, no, [first + 10, first + 11])
     memory.set_priorities(np.arange(4), np.array([4.0, -9.0, 0.0, 1.0]))
     batch = memory.sample(40_000, 1, 0.9, np.random.default_rng(0))
     expected = dict(zip([10, 11, 20, 21], np.array([2.000250, 3.000167, 0.031623, 1.000500]) / 6.032539, strict=True))
@@ -72,7 +73,7 @@ def test_prioritized_memory_draws_only_what_it_holds(history: History, seed: int
     generator = np.random.default_rng(seed)
     errors: dict[int, float] = {}
     for _, held in live(history):
-        memory.append(*[np.array(column) for column in zip(*list(held)[-lanes:], strict=True)])
+        append(memory, *[np.array(column) for column in zip(*list(held)[-lanes:], strict=True)])
         newest = frames.slots(np.arange(len(memory) - lanes, len(memory)))
         errors.update(dict.fromkeys(newest.tolist(), sampler._largest))
         slots = memory.sample(5, 1, 0.9, generator).slots

@@ -14,11 +14,10 @@ from console.errors import InputError
 from storage.checkpoint import Checkpoints
 from storage.run_folder import (
     FORMAT,
+    add_to_record,
     claim_folder,
     read_record,
-    record_end,
     record_start,
-    record_stop,
     settings_to_resume,
 )
 
@@ -65,7 +64,7 @@ def test_settings_come_from_run_json(run_dir: Path, config: Config) -> None:
 
 
 def test_a_run_that_ended_is_finished_until_it_is_extended(run_dir: Path, config: Config) -> None:
-    record_end(run_dir, 40, 900)
+    add_to_record(run_dir, ended={"episodes": 40, "steps": 900})
     assert read_record(run_dir)["ended"] == {"episodes": 40, "steps": 900}
     with pytest.raises(InputError, match="is finished: --episodes, above 40, extends it"):
         resume(run_dir, config)
@@ -81,7 +80,7 @@ def test_a_run_that_ended_is_finished_until_it_is_extended(run_dir: Path, config
 
 
 def test_a_run_that_stopped_itself_says_why_until_it_starts_again(run_dir: Path, config: Config) -> None:
-    record_stop(run_dir, "the loss became nan")
+    add_to_record(run_dir, stopped="the loss became nan")
     assert read_record(run_dir)["stopped"] == "the loss became nan"
     assert resume(run_dir, config) == config
     record_start(run_dir, config)
@@ -90,8 +89,8 @@ def test_a_run_that_stopped_itself_says_why_until_it_starts_again(run_dir: Path,
 
 def test_a_record_that_is_gone_is_not_made_up(run_dir: Path) -> None:
     (run_dir / "run.json").unlink()
-    record_end(run_dir, 40, 900)
-    record_stop(run_dir, "the loss became nan")
+    add_to_record(run_dir, ended={"episodes": 40, "steps": 900})
+    add_to_record(run_dir, stopped="the loss became nan")
     assert not (run_dir / "run.json").exists()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import append
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_safe_files import assert_one_line, many
@@ -32,7 +33,7 @@ def lived(folder: Path) -> Checkpoints:
     checkpoints = Checkpoints(folder, memory)
     for number in range(2):
         for _ in range(3):
-            memory.append(np.ones((2, 3)), [0, 1], [0, 1], [False] * 2, [True, False], np.zeros((2, 3)))
+            append(memory, np.ones((2, 3)), [0, 1], [0, 1], [False] * 2, [True, False], np.zeros((2, 3)))
         checkpoints.write(number, {"a": np.arange(5), "b": [1, 2.5, None, "text", {"c": np.zeros((0, 2))}]})
     return checkpoints
 
@@ -162,7 +163,7 @@ def test_what_could_not_be_written_leaves_nothing(tmp_path: Path, monkeypatch: p
     """The disk has room for the segment and none for the state: the segment is deleted, or every try would fill the
     disk more."""
     memory = ReplayMemory(8, 2, np.zeros(3), 2)
-    memory.append(np.ones((2, 3)), [0, 1], [0, 1], [False] * 2, [True, False], np.zeros((2, 3)))
+    append(memory, np.ones((2, 3)), [0, 1], [0, 1], [False] * 2, [True, False], np.zeros((2, 3)))
     checkpoints = Checkpoints(tmp_path / "checkpoints", memory)
     write_bytes = Path.write_bytes
 

@@ -24,35 +24,35 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 def test_a_window_that_ends_in_the_same_step_has_the_speed_of_the_one_before(time: Time) -> None:
     clock = Clock()
     time.now = 102
-    assert clock.end_window(50) == 25
+    assert clock.window_speed(50) == 25
     clock.begin_window(50)
     time.now = 103  # an evaluation later
-    assert clock.end_window(50) == 25
+    assert clock.window_speed(50) == 25
     clock.begin_window(50)
     time.now = 105
-    assert clock.end_window(80) == 15  # 30 steps in the 2 s since it began
+    assert clock.window_speed(80) == 15  # 30 steps in the 2 s since it began
 
 
 def test_preparations_do_not_count(time: Time) -> None:
     clock = Clock()
     time.now = 110
-    clock.start()
+    clock.start(steps=0)
     time.now = 112
-    assert clock.seconds == clock.seconds_since_start == 2 and clock.end_window(50) == 25
+    assert clock.seconds == clock.seconds_since_start == 2 and clock.window_speed(50) == 25
 
 
 def test_a_resumed_run_adds_its_seconds(time: Time) -> None:
     before = Clock()
     time.now = 102
-    before.end_window(50)
+    before.window_speed(50)
     before.begin_window(50)
     time.now = 104
     state = before.get_state()
     time.now = 1_000
     resumed = Clock()
     resumed.set_state(state)
-    resumed.start()
+    resumed.start(steps=55)
     time.now = 1_001
     assert (resumed.seconds, resumed.seconds_since_start) == (5, 1)
-    assert resumed.end_window(50) == 25  # the speed before the break
-    assert resumed.end_window(60) == 10  # steps since the checkpoint's window began, seconds since the resumption
+    assert resumed.window_speed(55) == 25  # the speed before the break
+    assert resumed.window_speed(60) == 5  # steps and seconds since it was resumed

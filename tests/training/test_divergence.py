@@ -44,7 +44,7 @@ def test_a_reward_that_is_not_finite(reward: float) -> None:
     with pytest.raises(InputError) as caught:
         DivergenceGuard(CONFIG).check(np.array([1.0, reward]), [], 0)
     assert str(caught.value) == (
-        "Blob-v0 gave a reward that is no finite number, so the run was stopped: look in its step for a division by "
+        "Blob-v0 gave a reward that is not a finite number, so the run was stopped: look in its step for a division by "
         "zero or an overflow"
     )
 

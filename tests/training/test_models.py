@@ -34,7 +34,7 @@ def files_in(folder: Path) -> list[str]:
 
 def test_a_better_model_replaces_the_best(tmp_path: Path) -> None:
     models = keeper_in(tmp_path / "models", name="run[1]")
-    assert models.best is None and models.kept == "there was no model to keep yet"
+    assert models.best is None and models.kept == "no model had been saved yet"
     models.save_best(GOOD, 20)
     assert files_in(tmp_path / "models") == ["run[1]__best__25.00max_1.00avg_-3.00min.model"]
     models.save_best(BETTER, 40)

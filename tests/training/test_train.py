@@ -281,7 +281,9 @@ def test_a_reward_that_is_not_finite_stops_the_run(small_config: MakeConfig, mon
 
     monkeypatch.setattr(BlobVectorEnv, "step", spoilt)
     config = small_config()
-    with pytest.raises(InputError, match=r"Blob-v0 gave a reward that is no finite .* division .*; there was no model"):
+    with pytest.raises(
+        InputError, match=r"Blob-v0 gave a reward that is not a finite .* division .*; no model had been"
+    ):
         train(config)
     assert not list(Path(config.models_dir).glob("*"))
 
