@@ -91,7 +91,7 @@ ROOT_FAULTS = [
             "pass",
         ),
         ("one update however many are due", "for _ in range(due)]", "for _ in range(min(due, 1))]"),
-        ("rewards not clipped", "= self.config.clip_rewards(step.rewards), (", "= step.rewards, ("),
+        ("rewards not clipped", "step._replace(rewards=self.config.clip_rewards(step.rewards))", "step"),
         ("masks acted on not stored", "self._masks = masks if masks", "self._masks = None if masks"),
         ("generator not restored", 'self._generator.bit_generator.state = state["generator"]', "pass"),
     ),
@@ -103,7 +103,11 @@ ROOT_FAULTS = [
     *faults(
         "agent.py",
         "tests/training/test_train.py::test_the_stored_next_observation_is_the_final_one",
-        ("the reset's observation stored", "*end, step.successors,", "*end, step.next_observations,"),
+        (
+            "the reset's observation stored",
+            "clipped = step._replace(",
+            "clipped = step._replace(successors=step.next_observations, ",
+        ),
     ),
     *faults(
         "agent.py",
@@ -178,7 +182,11 @@ ROOT_FAULTS = [
     *faults(
         "q_table.py",
         "tests/test_q_table_runs.py::test_a_finished_run_whose_last_model_was_not_written_is_finished",
-        ("the latest step forgotten", 'self._set_latest(observations, actions, state["td_errors"])', "pass"),
+        (
+            "the latest step forgotten",
+            'self._latest, self.td_errors = (observations, actions), state["td_errors"]',
+            "pass",
+        ),
     ),
     *faults(
         "q_table.py",
