@@ -1,7 +1,7 @@
 """Targets and losses: an update moves Q-values towards targets by minimising a loss of the TD errors.
 
-A loss is a value with three methods, so the agent has no branch for it. A distributional one (C51, QR-DQN, IQN) would
-be another class here, with other outputs of the network.
+A loss is a value with three methods, so the update has no branch for it. A distributional one (C51, QR-DQN, IQN) would
+be another class here, with other outputs of the network; `networks.mean_q_values` would act by its `q_values`.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise InputError(f"--out {out} takes one run: name one, or plot several with --out curves.png")
     for run in arguments.runs:
         if not run.is_dir():
-            raise InputError(f"there is no folder {run}")
+            raise InputError(f"{run} is not a folder" if run.exists() else f"there is no folder {run}")
     if out:
         check_output("--out", out, PAGE + PLOT)
         package = "plotly" if ending in PAGE else "seaborn"

@@ -60,15 +60,15 @@ def check_output(flag: str, path: Path, endings: Sequence[str]) -> None:
 
 def add_trust_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that repeat a file's own settings, as proof that the user trusts the code and paths they name."""
-    parser.add_argument("--env", help="the file's own environment, if it is user code that you trust")
+    parser.add_argument("--env", help="repeat the model's --env, if it is code that you trust")
     parser.add_argument(
         "--env-args",
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="the file's own environment options that are paths",
+        help="repeat the model's --env-args that are paths, if you trust them",
     )
-    parser.add_argument("--network", help="the file's own network, if it is user code that you trust")
+    parser.add_argument("--network", help="repeat the model's --network, if it is code that you trust")
 
 
 def trusted_settings(arguments: argparse.Namespace) -> dict[str, Any]:

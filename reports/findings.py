@@ -37,7 +37,9 @@ def unfinished(log: RunLog) -> str | None:
     done, total, unit = (steps[-1], config.steps, "steps") if config.steps else (episodes, config.episodes, "episodes")
     if done >= total or episodes >= config.episodes:
         return None
-    return f"it was not finished: {done:,.0f} of {total:,} {unit}; python train.py --resume continues it"
+    return (
+        f"it was not finished: {done:,.0f} of {total:,} {unit}; python train.py --resume {log.folder.name} continues it"
+    )
 
 
 def never_learned(log: RunLog) -> str | None:
@@ -52,14 +54,14 @@ def never_learned(log: RunLog) -> str | None:
 
 
 def still_exploring(log: RunLog) -> str | None:
-    """Find an epsilon that never fell."""
+    """Find an epsilon that hardly fell."""
     epsilon, config = log.curve(EPSILON), log.config
     # Q-learning with a table can learn optimal play from random play. Other findings tell whether it did.
     if not len(epsilon) or epsilon[-1] <= 0.8 or config.method in ("q-learning", "q-lambda"):
         return None
     flag = "--epsilon-decay" if config.epsilon_schedule == "episodes" else "--epsilon-steps"
     return (
-        f"epsilon never fell: it is still {epsilon[-1]:.2f}, so nearly all actions are random: lower {flag} or "
+        f"epsilon is still {epsilon[-1]:.2f}, so nearly all actions are random: lower {flag} or "
         "--epsilon-min, or train longer"
     )
 
@@ -110,7 +112,7 @@ def stuck_at_random(log: RunLog) -> str | None:
         return None
     return (
         f"the return is stuck at the random level: greedy play reached {greedy.max():.1f} at best, random play "
-        f"{level[0]:.1f}: train longer, learn more often (lower --learn-every {log.config.learn_every}), try another "
+        f"{level[0]:.1f}: train longer, learn more often (lower --learn-every from {log.config.learn_every}), try another "
         "--learning-rate or --n-step, or check that random play ever finds a reward"
     )
 

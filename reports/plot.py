@@ -100,7 +100,8 @@ def draw(curves: Mapping[str, Mapping[str, Sequence[Any]]], axis: str, runs: Map
     figure, charts = plt.subplots(len(curves), 1, figsize=(8, 3.2 * len(curves)), sharex=True, squeeze=False)
     for chart, (tag, columns) in zip(charts[:, 0], curves.items(), strict=True):
         named = {**columns, "group": [labels[name] for name in columns["group"]]}
-        sns.lineplot(named, x="x", y="y", hue="group", errorbar=("ci", 95), seed=0, ax=chart)
+        marker = "o" if len(set(columns["x"])) == 1 else None  # a line of one point would be invisible
+        sns.lineplot(named, x="x", y="y", hue="group", errorbar=("ci", 95), seed=0, marker=marker, ax=chart)
         chart.set(xlabel=axis, ylabel=tag)
         chart.legend(title=None)
     figure.tight_layout()

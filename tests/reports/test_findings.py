@@ -39,7 +39,7 @@ def test_a_sound_run(small_config: MakeConfig) -> None:
     ("settings", "expected"),
     [
         ({"learn_start": 10_000}, r"never learned: in [\d,]+ steps no update .* --learn-start 10,000"),
-        ({"epsilon_decay": 1.0}, "epsilon never fell: it is still 1.00"),
+        ({"epsilon_decay": 1.0}, "epsilon is still 1.00"),
         ({"epsilon_schedule": "steps", "epsilon_steps": 10**6}, "lower --epsilon-steps"),
         ({"memory_size": 80, "learn_start": 50}, r"the memory is too small: --memory-size 80 holds \d"),
         ({"learning_rate": 1e-9}, "stuck at the random level"),
@@ -148,5 +148,5 @@ def test_a_table_may_learn_from_random_play() -> None:
     curves = {**curves_of([-200.0] * 5 + [20.0] * 5), "run/epsilon": np.ones(10)}
     assert find_problems(log(Config(method="q-learning", memory_size=32, episodes=500), curves)) == []
     (text,) = find_problems(log(Config(method="sarsa", episodes=500), curves))
-    assert text.startswith("epsilon never fell")
+    assert text.startswith("epsilon is still")
     assert len(find_problems(log(Config(memory_size=32, learn_start=32, episodes=500), curves))) == 2
