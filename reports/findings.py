@@ -112,7 +112,7 @@ def stuck_at_random(log: RunLog) -> str | None:
         return None
     return (
         f"the return is stuck at the random level: greedy play reached {greedy.max():.1f} at best, random play "
-        f"{level[0]:.1f}: train longer, learn more often (lower --learn-every from {log.config.learn_every}), try another "
+        f"{level[0]:.1f}: train longer, learn more often (--learn-every {log.config.learn_every}), try another "
         "--learning-rate or --n-step, or check that random play ever finds a reward"
     )
 
