@@ -66,3 +66,19 @@ def test_a_picture(tmp_path: Path, ending: str) -> None:
         pixels = np.asarray(image.convert("RGB"))
     assert pixels.shape == (960, 1200, 3)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
+
+
+@pytest.mark.parametrize(("x", "is_dot"), [([5.0] * 3, True), ([0.0, 5.0], False)])
+def test_a_curve_of_one_point_is_a_dot(x: list[float], is_dot: bool, tmp_path: Path) -> None:
+    """A line through one point would leave the chart empty, and so without a trace of the line's colour."""
+    columns = {"x": x, "y": [1.0] * len(x), "group": ["run"] * len(x)}
+    blank = {"x": [0.0, 5.0], "y": [np.nan, np.nan], "group": ["run", "run"]}
+    pictures = []
+    for name, curve in (("drawn", columns), ("blank", blank)):
+        plot.draw({"greedy/avg": curve}, "episodes", {"run": 1}, tmp_path / f"{name}.png")
+        with Image.open(tmp_path / f"{name}.png") as image:
+            pixels = np.asarray(image.convert("RGB")).astype(int)
+        pictures.append((np.abs(pixels - (76, 114, 176)).sum(axis=2) < 30).sum())  # seaborn's first colour
+    drawn, legend_alone = pictures
+    assert drawn > legend_alone + 20
+    assert (drawn - legend_alone < 400) == is_dot
