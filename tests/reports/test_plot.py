@@ -71,8 +71,8 @@ def test_a_picture(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize(("x", "is_dot"), [([5.0] * 3, True), ([0.0, 5.0], False)])
 def test_a_curve_of_one_point_is_a_dot(x: list[float], is_dot: bool, tmp_path: Path) -> None:
     """A line through one point would leave the chart empty, and so without a trace of the line's colour."""
-    columns = {"x": x, "y": [1.0] * len(x), "group": ["run"] * len(x)}
-    blank = {"x": [0.0, 5.0], "y": [np.nan, np.nan], "group": ["run", "run"]}
+    columns: dict[str, list[Any]] = {"x": x, "y": [1.0] * len(x), "group": ["run"] * len(x)}
+    blank: dict[str, list[Any]] = {"x": [0.0, 5.0], "y": [np.nan, np.nan], "group": ["run", "run"]}
     pictures = []
     for name, curve in (("drawn", columns), ("blank", blank)):
         plot.draw({"greedy/avg": curve}, "episodes", {"run": 1}, tmp_path / f"{name}.png")
