@@ -2,12 +2,14 @@
 
 import csv
 import dataclasses
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import train as train_module
 from agent import DQNAgent
-from blob.callbacks import PercentOfOptimum
+from blob.callbacks import PercentOfOptimum, judges
 from blob.judge import judge_model
 from blob.solver import start_means
 from blob_env import BlobVectorEnv
@@ -389,3 +391,13 @@ def test_agent_in_a_users_own_loop() -> None:
 
 def test_train_module_has_no_command_line_side_effect() -> None:
     assert train_module.COMMAND is None
+
+
+def test_the_replay_memory_is_freed_with_the_result(small_config: MakeConfig) -> None:
+    """The judge's tables need its room. Keras gives every callback the agent, so none may be kept, as in `train.main`."""
+    config = small_config(episodes=20)
+    result = train(config, judges(config))
+    memory = weakref.ref(memory_of(result))
+    del result
+    gc.collect()
+    assert memory() is None
