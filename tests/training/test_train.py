@@ -394,7 +394,7 @@ def test_train_module_has_no_command_line_side_effect() -> None:
 
 
 def test_the_replay_memory_is_freed_with_the_result(small_config: MakeConfig) -> None:
-    """The judge's tables need its room. Keras gives every callback the agent, so none may be kept, as in `train.main`."""
+    """The judge's tables need its room. Keras gives each callback the agent, so `train.main` keeps none."""
     config = small_config(episodes=20)
     result = train(config, judges(config))
     memory = weakref.ref(memory_of(result))
