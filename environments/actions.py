@@ -26,6 +26,12 @@ def action_masks(infos: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
     return masks | ~masks.any(axis=1, keepdims=True)  # a lane without a mask has zeros here too
 
 
+def action_mask(info: dict[str, Any], n_actions: int) -> np.ndarray:
+    """Read the legal actions from the info of a single environment: bool (n_actions,), as `action_masks` reads them."""
+    infos = {MASK: np.asarray(info[MASK])[None]} if MASK in info else {}
+    return action_masks(infos, (1, n_actions))[0]
+
+
 def successor_masks(masks: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
     """Read the legal actions in the observations that a vector step led to.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 import warnings
 from contextlib import closing
 from numbers import Real
@@ -18,6 +17,7 @@ from gymnasium.utils import RecordConstructorArgs, env_checker
 
 from config import Config
 from console.errors import InputError
+from console.messages import say
 from environments.actions import MASK
 from environments.make import LONGEST_EPISODE, is_emulated, make_env, time_limit
 from environments.spaces import example_observation
@@ -63,10 +63,9 @@ def _check_length(config: Config, limit: int) -> None:
             f"{config.episodes} can take, so it would never learn: lower it or play more episodes"
         )
     if limit == LONGEST_EPISODE and not is_emulated(config):
-        print(
+        say(
             f"warning: {config.env} has no time limit: greedy play that never ends is cut after {limit:,} steps; "
-            "--max-episode-steps cuts it sooner",
-            file=sys.stderr,
+            "--max-episode-steps cuts it sooner"
         )
 
 
@@ -82,7 +81,7 @@ def _check_interface(env: gym.Env, name: str) -> None:
             raise InputError(f"--env {name} is not a sound Gymnasium environment: {reason}") from error
     for text in dict.fromkeys(str(warning.message) for warning in caught):
         plain = re.sub(r"\x1b\[\d+m|WARN: ", "", text)  # without Gymnasium's colours
-        print(f"warning: {name}: {' '.join(plain.split())}", file=sys.stderr)
+        say(f"warning: {name}: {' '.join(plain.split())}")
 
 
 class _OnlyLegal(gym.Wrapper, RecordConstructorArgs):

@@ -10,7 +10,7 @@ import optree
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FrameStackObservation, TimeLimit
 
-from environments.actions import MASK, action_masks
+from environments.actions import action_mask
 from environments.spaces import Observations, write_lane
 
 
@@ -91,8 +91,7 @@ def set_lanes_state(envs: VectorEnv, state: Any, observations: Observations, mas
             restarted[lane] = reason
             observation, info = env.reset()
             write_lane(observations, lane, observation)
-            infos = {MASK: np.asarray(info[MASK])[None]} if MASK in info else {}
-            masks[lane] = action_masks(infos, (1, masks.shape[1]))[0]
+            masks[lane] = action_mask(info, masks.shape[1])
     return restarted
 
 

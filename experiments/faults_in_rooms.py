@@ -337,7 +337,7 @@ ROOM_FAULTS = [
     *faults(
         "viewer/episode.py",
         "tests/viewer/test_play.py::test_an_episode_by_hand",
-        ("an illegal action played", "int(best_actions(values, self._mask)[0])", "int(values[0].argmax())"),
+        ("an illegal action played", "int(best_actions(values, self._mask[None])[0])", "int(values[0].argmax())"),
         ("actions counted from 0 in play", "self.env.step(action + self._first)", "self.env.step(action)"),
     ),
     *faults(

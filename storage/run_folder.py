@@ -20,6 +20,7 @@ import filelock
 from config import Config, fields_with
 from console.arguments import check_writable
 from console.errors import InputError
+from console.settings import flag_of
 from storage.atomic import atomic_write
 from storage.trust import check_trusted
 from storage.versions import versions, warn_of_versions
@@ -175,7 +176,7 @@ def settings_to_resume(run_dir: Path, given: Mapping[str, Any]) -> Config:
         InputError: `run.json` cannot be used, the run has ended, or settings were given that cannot change.
     """
     if others := sorted(given.keys() - MAY_CHANGE - MAY_REPEAT):
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        flags = ", ".join(flag_of(name) for name in others)
         raise InputError(f"--resume goes on with the run's own settings: leave out {flags}")
     record = read_record(run_dir)
     try:

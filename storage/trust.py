@@ -12,6 +12,7 @@ import gymnasium as gym
 
 from config import Config
 from console.errors import InputError
+from console.settings import flag_of
 from environments.make import find_spec
 
 KNOWN_MODULES = ("blob_env", "gymnasium", "ale_py", "vizdoom")  # their environments may be made without asking
@@ -42,7 +43,7 @@ def trust_flags(config: Config) -> str:
     flags = []
     for setting, value in untrusted_settings(config).items():
         texts = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else [value]
-        flags += [f"--{setting.replace('_', '-')}", *map(shlex.quote, texts)]
+        flags += [flag_of(setting), *map(shlex.quote, texts)]
     return " ".join(flags)
 
 

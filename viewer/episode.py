@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import optree
 
-from environments.actions import MASK, action_masks, best_actions
+from environments.actions import action_mask, best_actions
 from environments.spaces import QValues
 
 
@@ -43,14 +43,14 @@ class Episode:
 
     def _observe(self, observation: Any, info: dict[str, Any]) -> None:
         """Note which actions are legal, and value them."""
-        self._mask = action_masks({MASK: info[MASK][None]} if MASK in info else {}, (1, self._n_actions))
+        self._mask = action_mask(info, self._n_actions)
         if self._q_values:
             values = self._q_values(optree.tree_map(lambda array: np.asarray(array)[None], observation))
-            self.values, self.greedy = values[0], int(best_actions(values, self._mask)[0])
+            self.values, self.greedy = values[0], int(best_actions(values, self._mask[None])[0])
 
     def is_legal(self, action: int) -> bool:
         """Return whether an action, counted from 0, is legal now."""
-        return bool(self._mask[0, action])
+        return bool(self._mask[action])
 
     def step(self, action: int | None = None) -> None:
         """Take an action, counted from 0; by default the greedy one."""
