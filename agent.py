@@ -186,18 +186,18 @@ class DQNAgent:
         """Store one step of every lane.
 
         Args:
-            observations: (lanes, ...), acted on. Where no episode ended in the step before, these must be its
-                successors: an episode that is cut short has to be marked as truncated.
+            observations: (lanes, ...), acted on. A lane whose observation is not the last step's successor was reset
+                without being marked as truncated, and counts as truncated.
             actions: int (lanes,), counted from 0.
             step: what they led to.
         """
         clipped = step._replace(rewards=self.config.clip_rewards(step.rewards))
-        self.memory.append(observations, actions, clipped, self._masks)
+        jumps = self.memory.append(observations, actions, clipped, self._masks)
         steps, every = self.steps, self.config.learn_every
         self.steps += self.memory.lanes
         if len(self.memory) >= self.config.learn_start:
             self._updates_due += self.steps // every - steps // every
-        episodes, self.episodes = self.episodes, self.episodes + int(step.ended.sum())
+        episodes, self.episodes = self.episodes, self.episodes + jumps + int(step.ended.sum())
         self._copy_to_target_every("episodes", episodes, self.episodes)
 
     @property

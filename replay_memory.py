@@ -67,18 +67,23 @@ class ReplayMemory:
 
     def append(
         self, observations: Observations, actions: npt.ArrayLike, step: Step, masks: npt.ArrayLike | None = None
-    ) -> None:
+    ) -> int:
         """Add one step of every lane.
 
         Args:
-            observations: (lanes, ...), acted on. Where no episode ended in the step before, these must be that step's
-                successors.
+            observations: (lanes, ...), acted on. Where these are not the successors of the step before, its episode
+                counts as truncated.
             actions: int (lanes,), counted from 0.
             step: what they led to.
             masks: bool (lanes, n_actions), the legal actions in `observations`. Without it they are the last step's
                 successor masks, and where an episode starts all are legal.
+
+        Returns:
+            The number of lanes whose last episode was so truncated, without being marked.
         """
+        jumps = self.frames.truncate_jumps(observations)
         self.sampler.append(*self.frames.append(observations, actions, step, masks))
+        return jumps
 
     def sample(
         self, batch_size: int, n_step: int, discount: float, generator: np.random.Generator, beta: float = 1.0

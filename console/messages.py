@@ -26,3 +26,13 @@ def say(text: str, file: TextIO | None = None) -> None:
         file.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+
+
+_said: set[str] = set()  # a process says it once, in however many lanes it happens
+
+
+def say_once(text: str, key: str | None = None) -> None:
+    """Print a line on standard error, unless one of the same key (by default the text) was printed before."""
+    if (key or text) not in _said:
+        _said.add(key or text)
+        say(text)

@@ -2,57 +2,50 @@
 
 from __future__ import annotations
 
-import math
 import re
+import time
 import warnings
 from contextlib import closing
-from numbers import Real
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import optree
-from gymnasium.spaces import Discrete
 from gymnasium.utils import RecordConstructorArgs, env_checker
 
 from config import Config
 from console.errors import InputError
 from console.messages import say
-from environments.actions import MASK
-from environments.make import LONGEST_EPISODE, is_emulated, make_env, time_limit
-from environments.spaces import example_observation
+from environments.actions import MASK, action_mask
+from environments.make import LONGEST_EPISODE, has_vector_version, is_emulated, make_env, time_limit
+from environments.resume import ResumableEnv
 from environments.table_rows import table_shape
 
 LONGEST_SEARCH = 10_000  # random steps in which an environment without a limit must end an episode
+FEW_STEPS, FEW_EPISODES = 30, 3  # compared between two instances
+# What `_check_repeats` finds too, and says better.
+_OF_RANDOMNESS = re.compile(r"eterministic|np_random|bit_generator|super\(\)\.reset|random (number )?generat")
 
 
 def check_env(config: Config) -> None:
-    """Check an environment on a throw-away instance. Prints Gymnasium's warnings on standard error.
+    """Check an environment on throw-away instances, as it is trained on. Prints warnings on standard error.
 
     Raises:
         InputError: no agent with these settings can learn in it; the message says why.
     """
-    env = make_env(config)
     try:
-        with closing(env):
-            _check_spaces(env, config)
-            _check_interface(env.unwrapped, config.env)
+        with closing(make_env(config)) as env:
+            if config.method != "dqn":
+                table_shape(env.observation_space, env.action_space, config.checkpoint_every > 0)
+            _check_interface(env, config.env)
             _check_episode(env, config)
+        if not (has_vector_version(config) or is_emulated(config)):
+            _check_repeats(config)
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # user code may raise anything
         raise InputError(f"--env {config.env} fails: {type(error).__name__}: {error}") from error
     _check_length(config, time_limit(env))
-
-
-def _check_spaces(env: gym.Env, config: Config) -> None:
-    if not isinstance(env.action_space, Discrete):
-        raise InputError(
-            f"--env {config.env} has the action space {env.action_space}: deep Q-learning needs a Discrete one"
-        )
-    example_observation(env.observation_space)  # raises if no network fits
-    if config.method != "dqn":
-        table_shape(env.observation_space, env.action_space, config.checkpoint_every > 0)
 
 
 def _check_length(config: Config, limit: int) -> None:
@@ -62,24 +55,22 @@ def _check_length(config: Config, limit: int) -> None:
             f"--learn-start {config.learn_start} is more than the {config.episodes * limit} steps that --episodes "
             f"{config.episodes} can take, so it would never learn: lower it or play more episodes"
         )
-    if limit == LONGEST_EPISODE and not is_emulated(config):
-        say(
-            f"warning: {config.env} has no time limit: greedy play that never ends is cut after {limit:,} steps; "
-            "--max-episode-steps cuts it sooner"
-        )
 
 
 def _check_interface(env: gym.Env, name: str) -> None:
-    """Run Gymnasium's own checker: the interface, and the same episode again from the same seed."""
+    """Pass on what Gymnasium's own checker finds, as warnings: `CheckedEnv` refuses what cannot be trained on."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", message=".*different from the unwrapped version")
+        found = ""
         try:
-            env_checker.check_env(_OnlyLegal(env), skip_render_check=True)
-        except Exception as error:  # assertions, and whatever the environment itself raises
-            reason = f"{type(error).__name__}: {error}"
-            raise InputError(f"--env {name} is not a sound Gymnasium environment: {reason}") from error
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
+            env_checker.check_env(_OnlyLegal(env), skip_render_check=True, skip_close_check=True)
+        except InputError:
+            raise
+        except Exception as error:  # assertions
+            found = str(error)
+    texts = [str(warning.message) for warning in caught] + [found] * (not _OF_RANDOMNESS.search(found))
+    for text in filter(None, dict.fromkeys(texts)):
         plain = re.sub(r"\x1b\[\d+m|WARN: ", "", text)  # without Gymnasium's colours
         say(f"warning: {name}: {' '.join(plain.split())}")
 
@@ -106,40 +97,79 @@ class _OnlyLegal(gym.Wrapper, RecordConstructorArgs):
 
 
 def _check_episode(env: gym.Env, config: Config) -> None:
-    """Play a random episode: it ends, and its observations, rewards and masks are as they should be."""
-    generator = np.random.default_rng(0)
-    n_actions, first_action = int(env.action_space.n), int(env.action_space.start)  # type: ignore[attr-defined]
-    observation, info = env.reset(seed=0)
-    ended = False
+    """Play a random episode. It must end; `CheckedEnv` looks at the rest."""
+    player, began, told = _RandomPlayer(env), time.monotonic(), False
+    player.reset(seed=0)
     for _ in range(min(time_limit(env), LONGEST_SEARCH)):
-        mask = info.get(MASK, np.ones(n_actions, bool))
-        _check_step(env, config.env, observation, mask)
-        if ended:
+        if player.step():
             return
-        legal = np.flatnonzero(mask) if mask.any() else np.arange(n_actions)
-        observation, reward, terminated, truncated, info = env.step(first_action + int(generator.choice(legal)))
-        if not (isinstance(reward, Real | np.generic) and math.isfinite(reward)):
-            raise InputError(f"--env {config.env} gave the reward {reward!r}: rewards must be finite numbers")
-        ended = terminated or truncated
-    if time_limit(env) == LONGEST_EPISODE and not ended:
+        if not told and time.monotonic() - began > 2:
+            say(f"playing a random episode of {config.env} to check it")
+            told = True
+    if time_limit(env) == LONGEST_EPISODE:
         raise InputError(
             f"--env {config.env} did not end in {LONGEST_SEARCH:,} random steps and has no time limit of its own: set "
             "--max-episode-steps"
         )
 
 
-def _check_step(env: gym.Env, name: str, observation: Any, mask: Any) -> None:
-    n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
-    if not isinstance(mask, np.ndarray) or mask.shape != (n_actions,):
-        raise InputError(
-            f"--env {name} gives the action_mask {mask!r}, it must be a NumPy array of shape ({n_actions},)"
+def _check_repeats(config: Config) -> None:
+    """Warn unless one seed gives one course of events, here and when a run is resumed."""
+    with closing(ResumableEnv(make_env(config))) as env:
+        player = _RandomPlayer(env)
+        first = player.play(FEW_STEPS, seed=0)
+        states = []
+        for _ in range(FEW_EPISODES):
+            player.play(FEW_STEPS // 3)
+            states.append((env.get_state(), player.observation))
+    with closing(ResumableEnv(make_env(config))) as env:
+        again = _RandomPlayer(env).play(FEW_STEPS, seed=0)
+        lost = "" if _equal(first, again) else "two runs of one seed differ, and "
+        try:
+            resumes = all(_equal(env.set_state(state), observation) for state, observation in states)
+        except Exception:  # user code may raise anything
+            resumes = False
+    if lost or not resumes:
+        say(
+            f"warning: {config.env} draws random numbers elsewhere than from its self.np_random: {lost}a resumed run "
+            "starts new episodes where it stood"
         )
-    if not env.observation_space.contains(observation):
-        raise InputError(
-            f"--env {name} gave an observation outside of its space {env.observation_space}: {observation!r}"
-        )
-    # Raises unless the structure is the space's own: Gymnasium lets a list pass for a tuple.
-    optree.tree_map_(lambda *_: None, example_observation(env.observation_space), observation)
-    arrays = [np.asarray(array) for array in optree.tree_leaves(observation)]
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise InputError(f"--env {name} gave an observation that is not finite: {observation!r}")
+
+
+def _equal(one: Any, other: Any) -> bool:
+    pairs = optree.tree_leaves(one), optree.tree_leaves(other)
+    return len(pairs[0]) == len(pairs[1]) and all(map(np.array_equal, *pairs))
+
+
+class _RandomPlayer:
+    """Plays with random legal actions, always the same ones.
+
+    Attributes:
+        observation: the newest.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        self._env, self._generator = env, np.random.default_rng(0)
+        space: Any = env.action_space
+        self._n_actions, self._first_action = int(space.n), int(space.start)
+
+    def reset(self, seed: int | None = None) -> None:
+        self.observation, self._info = self._env.reset(seed=seed)
+
+    def step(self) -> bool:
+        """Take a step. Returns whether it ended the episode."""
+        legal = np.flatnonzero(action_mask(self._info, self._n_actions))
+        action = self._first_action + int(self._generator.choice(legal))
+        self.observation, _, terminated, truncated, self._info = self._env.step(action)
+        return terminated or truncated
+
+    def play(self, steps: int, seed: int | None = None) -> list[Any]:
+        """Play at most this many steps of an episode. Returns its observations."""
+        self.reset(seed)
+        observations = [self.observation]
+        for _ in range(steps):
+            ended = self.step()
+            observations.append(self.observation)
+            if ended:
+                break
+        return observations

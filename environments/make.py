@@ -21,6 +21,7 @@ from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TimeLi
 import blob_env  # noqa: F401 (registers Blob-v0)
 from config import Config
 from console.errors import InputError
+from environments.checked import CheckedEnv
 from environments.known import PACKAGES
 
 # The limit where neither the environment nor the settings have one, since a greedy player may walk in circles for ever:
@@ -31,10 +32,11 @@ FLAGS = {"max_episode_steps": "train.py's --max-episode-steps", "render_mode": "
 
 
 def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
-    """Make an environment as the agent sees it: preprocessed, with stacked frames and a time limit.
+    """Make an environment as the agent sees it: preprocessed, checked, with stacked frames and a time limit.
 
     Raises:
-        InputError: there is none of that name, it refuses its options, or a package is missing.
+        InputError: there is none of that name, it refuses its options, a package is missing, its actions are not
+            Discrete, or no network fits its observations.
     """
     for option, instead in FLAGS.items():
         if option in config.env_args:
@@ -44,6 +46,7 @@ def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
     spec, env = _make(config, render_mode)
     try:
         _check_render_mode(config.env, env, render_mode)
+        env = CheckedEnv(env, config.env)
     except InputError:
         env.close()
         raise
@@ -73,7 +76,7 @@ def _make(config: Config, render_mode: str | None) -> tuple[EnvSpec, gym.Env]:
 
 
 def _check_render_mode(name: str, env: gym.Env, render_mode: str | None) -> None:
-    modes = env.metadata.get("render_modes", [])
+    modes = env.metadata.get("render_modes") or []
     if render_mode not in (None, env.render_mode) or render_mode not in (None, "human", *modes):
         advice = "; use --record OUT.gif" if "rgb_array" in modes else ""
         raise InputError(f"{name} cannot be shown as {render_mode!r}, only as {', '.join(modes) or 'nothing'}{advice}")

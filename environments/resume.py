@@ -24,7 +24,7 @@ class ResumableEnv(gym.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment and start recording."""
         self._seed = seed
-        self._generator = dict(self.np_random.bit_generator.state) if seed is None else None
+        self._generator = _random_state(self) if seed is None else None
         self._actions: list[int] = []
         return self.env.reset(seed=seed, options=options)
 
@@ -39,7 +39,7 @@ class ResumableEnv(gym.Wrapper):
             "seed": self._seed,
             "before": self._generator,
             "actions": np.array(self._actions, np.int64),
-            "now": self.np_random.bit_generator.state,
+            "now": _random_state(self),
         }
         return {**state, "atari": _atari_state(self)} if _is_atari(self) else state
 
@@ -49,6 +49,8 @@ class ResumableEnv(gym.Wrapper):
         Raises:
             Exception: user code may raise anything while the episode is played again.
         """
+        if state["seed"] is None and state["before"] is None:
+            raise RuntimeError("its random numbers are not those of Gymnasium's np_random")
         if state["before"] is not None:
             self.np_random.bit_generator.state = state["before"]
         observation, _ = self.reset(seed=state["seed"])
@@ -57,9 +59,15 @@ class ResumableEnv(gym.Wrapper):
             return _set_atari_state(self, state["atari"])
         for action in state["actions"].tolist():
             observation, *_ = self.step(action)
-        if self.np_random.bit_generator.state != state["now"]:
+        if _random_state(self) != state["now"]:
             raise RuntimeError("it does not draw the same numbers again")
         return observation
+
+
+def _random_state(env: gym.Env) -> dict[str, Any] | None:
+    """The state of an environment's generator; None if it has one of another kind than Gymnasium's."""
+    generator = env.np_random
+    return dict(generator.bit_generator.state) if isinstance(generator, np.random.Generator) else None
 
 
 def get_lanes_state(envs: VectorEnv) -> Any:

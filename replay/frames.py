@@ -146,6 +146,30 @@ class Frames:
             self._ended[row, lane] = True
             self._keep_last(self.steps - 1, lane)
 
+    def truncate_jumps(self, observations: Observations) -> int:
+        """Truncate each lane whose observation is not the last step's successor: a loop has reset it without saying so.
+
+        Args:
+            observations: (lanes, ...), those of the step to append next.
+
+        Returns:
+            The number of lanes truncated.
+        """
+        if not self.steps:
+            return 0
+        row, jumped = self.steps % self._rows, np.zeros(self.lanes, bool)
+
+        def compare(ring: np.ndarray, arrays: npt.ArrayLike) -> None:
+            given = np.asarray(arrays) if self._stack == 1 else np.asarray(arrays)[:, -1]
+            differs = ring[row] != given.astype(ring.dtype, copy=False)
+            np.logical_or(jumped, differs.reshape(self.lanes, -1).any(axis=1), out=jumped)
+
+        optree.tree_map_(compare, self._observations, observations)
+        lanes = np.flatnonzero(jumped & ~self._ended[row - 1]).tolist()
+        for lane in lanes:
+            self.truncate_lane(lane)
+        return len(lanes)
+
     def slots(self, indices: np.ndarray) -> np.ndarray:
         """Slots of the transitions at these indices from the left, int (k,): oldest first, lane 0 before lane 1."""
         steps, lanes = np.divmod(indices, self.lanes)

@@ -9,9 +9,10 @@ import numpy as np
 import optree
 
 from config import Config
+from console.messages import say_once
 from environments.actions import best_actions, legal_values
 from environments.lanes import Lanes, make_lanes
-from environments.make import has_vector_version, is_emulated
+from environments.make import LONGEST_EPISODE, has_vector_version, is_emulated
 from environments.spaces import QValues
 
 MOST_VECTOR_LANES, MOST_EMULATORS = 10_000, 32
@@ -112,6 +113,11 @@ def play_greedily(
         overestimation -= config.discount**lengths * config.clip_rewards(step.rewards)
         lengths += 1
         for lane in active[step.ended[active]]:
+            if lengths[lane] >= LONGEST_EPISODE:
+                say_once(
+                    f"warning: greedy play of {config.env} was cut after {LONGEST_EPISODE:,} steps; "
+                    "--max-episode-steps cuts it sooner"
+                )
             won = None if step.successes is None else bool(step.successes[lane])
             outcome = returns[lane], lengths[lane], won, not step.terminated[lane], overestimation[lane]
             records.append((played[lane], lane, *outcome))

@@ -282,3 +282,16 @@ def test_blob_is_stepped_by_its_vector_version_and_cartpole_lane_by_lane() -> No
 
     assert kind(make_lanes(Config(), 2)) is BlobVectorEnv
     assert kind(make_lanes(Config(env="CartPole-v1"), 2)) is gym.vector.SyncVectorEnv
+
+
+def test_an_environment_may_reuse_its_arrays() -> None:
+    """The lanes' steps are those of the same environment with fresh arrays, last observations included."""
+    fresh, reused = (
+        make_lanes(Config.from_preset(env="Odd-v0", env_args={"wrong": wrong}), 2) for wrong in ("nothing", "buffer")
+    )
+    assert np.array_equal(fresh.reset(5)[0], reused.reset(5)[0])
+    for i in range(25):  # episodes end in steps 10 and 20
+        one, other = fresh.step(np.zeros(2, int)), reused.step(np.zeros(2, int))
+        assert np.array_equal(one.successors, other.successors)
+        assert np.array_equal(one.next_observations, other.next_observations)
+        assert (one.successors == one.next_observations).all() == (i % 10 != 9)

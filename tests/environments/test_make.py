@@ -91,18 +91,19 @@ def test_atari_as_the_agent_sees_it() -> None:
     assert env.observation_space == Box(0, 255, (4, 84, 84), np.uint8)
     kwargs = env.unwrapped.spec.kwargs  # type: ignore[union-attr]
     assert (kwargs["frameskip"], kwargs["repeat_action_probability"]) == (1, 0.25)
-    first, info = env.reset(seed=0)
+    first, _ = env.reset(seed=0)
     assert (first == first[0]).all()  # the first frame, four times
-    lives, played = [info["lives"]], 0
+    emulator: Any = env.unwrapped.ale  # type: ignore[attr-defined]
+    lives, played = [emulator.lives()], 0
     generator = np.random.default_rng(0)
     ended = False
     while not ended:
-        *_, terminated, truncated, info = env.step(int(generator.integers(4)))
-        lives.append(info["lives"])
+        *_, terminated, truncated, _ = env.step(int(generator.integers(4)))
+        lives.append(emulator.lives())
         played += 1
         ended = terminated or truncated
     assert (lives[0], lives[-1]) == (5, 0)  # the episode goes on until the last life is lost
-    assert played == np.ceil(info["episode_frame_number"] / 4)
+    assert played == np.ceil(emulator.getEpisodeFrameNumber() / 4)
 
 
 def test_doom_as_the_agent_sees_it() -> None:

@@ -9,7 +9,7 @@ from conftest import append, transitions
 from histories import History, live
 
 from config import Config
-from environments.lanes import make_lanes
+from environments.lanes import Step, make_lanes
 from replay_memory import ReplayMemory
 
 
@@ -142,3 +142,18 @@ def test_stacked_frames_are_those_of_the_wrapper() -> None:
     for held, (observation, next_observation) in zip(transitions(memory), expected[-90:], strict=True):
         np.testing.assert_array_equal(held.observation, observation, strict=True)
         np.testing.assert_array_equal(held.next_observation, next_observation, strict=True)
+
+
+def test_a_jump_counts_as_truncated() -> None:
+    """Lane 1 goes on from 22, but a loop that resets it without saying so gives 30: its step led to 22, not to 30."""
+    memory = ReplayMemory(10, 2, np.zeros((), np.int64), 1)
+    no = np.zeros(2, bool)
+    jumps = [
+        memory.append(np.array(now), [0, 0], Step([1, 1], no, no, np.array(after)))
+        for now, after in ([[10, 20], [11, 21]], [[11, 21], [12, 22]], [[12, 30], [13, 31]])
+    ]
+    assert jumps == [0, 0, 1]
+    batch = memory.frames.n_step(np.arange(6), 2, 0.5)  # 2-step returns of rewards 1, of which lane 1's second is cut
+    assert batch.next_observations.tolist() == [12, 22, 13, 22, 13, 31]
+    assert batch.returns.tolist() == [1.5, 1.5, 1.5, 1, 1, 1]
+    assert batch.discounts.tolist() == [0.25, 0.25, 0.25, 0.5, 0.5, 0.5]
