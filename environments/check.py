@@ -27,8 +27,11 @@ FEW_STEPS, FEW_EPISODES = 30, 3  # compared between two instances
 _OF_RANDOMNESS = re.compile(r"eterministic|np_random|bit_generator|super\(\)\.reset|random (number )?generat")
 
 
-def check_env(config: Config) -> None:
+def check_env(config: Config) -> str:
     """Check an environment on throw-away instances, as it is trained on. Prints warnings on standard error.
+
+    Returns:
+        A line that says what it is like.
 
     Raises:
         InputError: no agent with these settings can learn in it; the message says why.
@@ -38,7 +41,7 @@ def check_env(config: Config) -> None:
             if config.method != "dqn":
                 table_shape(env.observation_space, env.action_space, config.checkpoint_every > 0)
             _check_interface(env, config.env)
-            _check_episode(env, config)
+            episode = _check_episode(env, config)
         if not (has_vector_version(config) or is_emulated(config)):
             _check_repeats(config)
     except InputError:
@@ -46,6 +49,7 @@ def check_env(config: Config) -> None:
     except (Exception, SystemExit) as error:  # user code may raise anything
         raise InputError(f"--env {config.env} fails: {type(error).__name__}: {error}") from error
     _check_length(config, time_limit(env))
+    return f"{config.env} can be trained on: {episode}; preset {config.preset}"
 
 
 def _check_length(config: Config, limit: int) -> None:
@@ -96,21 +100,26 @@ class _OnlyLegal(gym.Wrapper, RecordConstructorArgs):
         return *step, info
 
 
-def _check_episode(env: gym.Env, config: Config) -> None:
-    """Play a random episode. It must end; `CheckedEnv` looks at the rest."""
+def _check_episode(env: gym.Env, config: Config) -> str:
+    """Play a random episode. It must end; `CheckedEnv` looks at the rest. Returns what it was like."""
     player, began, told = _RandomPlayer(env), time.monotonic(), False
     player.reset(seed=0)
     for _ in range(min(time_limit(env), LONGEST_SEARCH)):
         if player.step():
-            return
+            break
         if not told and time.monotonic() - began > 2:
             say(f"playing a random episode of {config.env} to check it")
             told = True
-    if time_limit(env) == LONGEST_EPISODE:
-        raise InputError(
-            f"--env {config.env} did not end in {LONGEST_SEARCH:,} random steps and has no time limit of its own: set "
-            "--max-episode-steps"
-        )
+    else:
+        if time_limit(env) == LONGEST_EPISODE:
+            raise InputError(
+                f"--env {config.env} did not end in {LONGEST_SEARCH:,} random steps and has no time limit of its own: "
+                "set --max-episode-steps"
+            )
+    return (
+        f"observations {env.observation_space}, actions {env.action_space}; a random episode took {player.length:,} "
+        f"steps and returned {player.total:g}"
+    )
 
 
 def _check_repeats(config: Config) -> None:
@@ -146,6 +155,7 @@ class _RandomPlayer:
 
     Attributes:
         observation: the newest.
+        length, total: steps and rewards of the episode so far.
     """
 
     def __init__(self, env: gym.Env) -> None:
@@ -155,12 +165,14 @@ class _RandomPlayer:
 
     def reset(self, seed: int | None = None) -> None:
         self.observation, self._info = self._env.reset(seed=seed)
+        self.length, self.total = 0, 0.0
 
     def step(self) -> bool:
         """Take a step. Returns whether it ended the episode."""
         legal = np.flatnonzero(action_mask(self._info, self._n_actions))
         action = self._first_action + int(self._generator.choice(legal))
-        self.observation, _, terminated, truncated, self._info = self._env.step(action)
+        self.observation, reward, terminated, truncated, self._info = self._env.step(action)
+        self.length, self.total = self.length + 1, self.total + float(reward)
         return terminated or truncated
 
     def play(self, steps: int, seed: int | None = None) -> list[Any]:

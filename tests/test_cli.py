@@ -274,3 +274,15 @@ def test_a_game_and_a_network_of_ones_own(tmp_path: Path) -> None:
     assert_refused(run(str(ROOT / "evaluate.py"), str(model), *trust), "--env: cannot import own_game from")
     (tmp_path / "own_network.py").unlink()
     assert_refused(run(str(ROOT / "evaluate.py"), str(model), *trust, cwd=tmp_path), "there is no file own_network.py")
+
+
+def test_check_only_checks(tmp_path: Path) -> None:
+    """CartPole gives 1 a step, so the random episode's return is its length."""
+    folders = ["--models-dir", str(tmp_path / "m"), "--logs-dir", str(tmp_path / "l")]
+    done = run("train.py", *folders, "--env", "CartPole-v1", "--check")
+    said = (
+        r"CartPole-v1 can be trained on: observations Box.*, actions Discrete\(2\); a random episode took (\d+) steps"
+    )
+    found = re.match(said + r" and returned (\d+); preset CartPole-v1", done.stdout)
+    assert done.returncode == 0 and found and found[1] == found[2]
+    assert not list(tmp_path.rglob("*.*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 from config import Config
 from console.arguments import check_writable, make_parser, parse_env_arg
 from console.errors import exit_on_bad_input
+from console.messages import one_line, say
 from console.settings import flag_of, types_of
 from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import import_tensorflow
@@ -36,28 +38,34 @@ def read_command() -> Command:
     """
     end_quietly_on_ctrl_c()  # training itself handles signals with StopOnSignal
     with exit_on_bad_input():
-        settings, run, quiet = parse_command_line()
+        settings, run, quiet, only_check = parse_command_line()
         resume = None if run is None else find_run(run, settings.get("logs_dir", Config.logs_dir))
         config = settings_to_resume(resume, settings) if resume else Config.from_preset(**settings)
-        _check(config, new=resume is None)
+        verdict = _check(config, new=resume is None)
+        if only_check:
+            say(one_line(verdict), sys.stdout)
+            sys.exit()
         import_tensorflow()
     return Command(config, resume, quiet)
 
 
-def _check(config: Config, new: bool) -> None:
+def _check(config: Config, new: bool) -> str:
     check_writable("--models-dir", config.models_dir)
     check_writable("--logs-dir", config.logs_dir)
-    check_env(config)
+    verdict = check_env(config)
     if config.init_from and new:
         read_model(Path(config.init_from), only_weights=True)
+    return verdict
 
 
 class Given(NamedTuple):
-    """A command line as it was typed: only the settings that were given, the run to resume, and whether to be quiet."""
+    """A command line as it was typed: only the settings that were given, the run to resume, whether to be quiet, and
+    whether only to check the environment."""
 
     settings: dict[str, Any]
     resume: str | None
     quiet: bool
+    check: bool = False
 
 
 def parse_command_line(arguments: Sequence[str] | None = None) -> Given:
@@ -68,12 +76,12 @@ def parse_command_line(arguments: Sequence[str] | None = None) -> Given:
         SystemExit: argparse has reported another mistake.
     """
     settings = vars(_make_parser().parse_args(arguments))
-    size, resume, quiet = settings.pop("size"), settings.pop("resume"), settings.pop("quiet")
+    size, *rest = [settings.pop(name) for name in ("size", "resume", "quiet", "check")]
     if "env_args" in settings:
         settings["env_args"] = dict(parse_env_arg(text) for text in settings["env_args"])
     if size is not None:
         settings["env_args"] = {"size": size, **settings.get("env_args", {})}
-    return Given(settings, resume, quiet)
+    return Given(settings, *rest)
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -90,6 +98,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--resume", metavar="RUN", help="continue a run in --logs-dir from its last checkpoint; latest is the last run"
     )
     parser.add_argument("--quiet", action="store_true", help="show no progress, only the results")
+    parser.add_argument("--check", action="store_true", help="only check the environment, and say what it is like")
     return parser
 
 
