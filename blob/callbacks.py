@@ -30,6 +30,8 @@ class PercentOfOptimum(RunCallback):
         config: the settings of the run, with a solvable Blob.
     """
 
+    adds = ("percent_of_optimum",)
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         self._config = config
@@ -43,7 +45,7 @@ class PercentOfOptimum(RunCallback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Add the percentage to the logs, where callbacks later in the list see it too."""
-        if logs is not None:
+        if logs is not None and "greedy_avg" in logs:
             logs["percent_of_optimum"] = percent_of_optimum(logs["greedy_avg"], self._random, self._optimum)
 
 
@@ -68,7 +70,7 @@ class PolicyMap(RunCallback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add the picture."""
-        if logs is not None and self._draw and np.isfinite(logs["evaluation"]):
+        if logs is not None and self._draw and "evaluation" in logs:
             logs["see_policy"] = self._draw(self.agent.q_values)
 
 

@@ -12,8 +12,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from config import Config
 from console.arguments import at_least, check_writable, make_parser
 from console.errors import InputError, exit_on_bad_input
@@ -73,11 +71,11 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             assert logs
-            point = int(logs["episode"]), time.perf_counter() - began, logs["percent_of_optimum"]
-            # It is nan before the first evaluation, and repeated until the next one.
-            if np.isfinite(point[2]) and (not curve or point[2] != curve[-1]["percent_of_optimum"]):
+            took = time.perf_counter() - began
+            if "percent_of_optimum" in logs:
+                point = int(logs["episode"]), took, logs["percent_of_optimum"]
                 curve.append(dict(zip(CURVES, (variant, seed, *point), strict=True)))
-            self.model.stop_training = seconds is not None and point[1] > seconds
+            self.model.stop_training = seconds is not None and took > seconds
 
     with tempfile.TemporaryDirectory() as folder:
         folders = {"models_dir": f"{folder}/models", "logs_dir": f"{folder}/logs"}

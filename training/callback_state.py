@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,13 @@ def set_callbacks_state(callbacks: Sequence[Callback], states: Sequence[dict[str
             vars(callback).update({name: state[name] for name in EARLY_STOPPING})
         if isinstance(callback, CSVLogger) and state:
             callback.keys = state["keys"]
+
+
+def name_columns(callbacks: Sequence[Callback], names: Collection[str]) -> None:
+    """Give loggers that have no columns yet a column for every name: Keras takes those of the first window."""
+    for callback in callbacks:
+        if isinstance(callback, CSVLogger) and callback.keys is None:
+            callback.keys = sorted(names)
 
 
 def _pairs(

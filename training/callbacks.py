@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import keras
 
 from training.agents import Agent
@@ -14,7 +16,12 @@ class RunCallback(keras.callbacks.Callback):
     Keras hands every callback the same `params`, and the run puts both in there. That is the one channel from a run to
     its callbacks; your own may use it too, with this class or without. A subclass keeps no state that a resumed run
     would need.
+
+    Attributes:
+        adds: names of the numbers that it adds to the logs of some windows.
     """
+
+    adds: ClassVar[tuple[str, ...]] = ()
 
     @property
     def agent(self) -> Agent:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ import keras
 
 from console.messages import say
 from training.agents import Agent
-from training.callback_state import get_callbacks_state, prepare_callbacks, set_callbacks_state
+from training.callback_state import get_callbacks_state, name_columns, prepare_callbacks, set_callbacks_state
 from training.evaluation import GreedyEvaluation
 from training.pictures import Pictures
+from training.tags import SOMETIMES
 from training.tensorboard_callback import EpisodeTensorBoard
 
 
@@ -32,6 +35,8 @@ class Epochs:
         self._list = keras.callbacks.CallbackList(
             list(callbacks), model=agent.online, agent=agent, evaluation=evaluation
         )
+        for callback in callbacks:
+            _maximise_scores(callback)
         self._has_begun = self._window_is_open = False
 
     def begin(self) -> None:
@@ -49,7 +54,11 @@ class Epochs:
 
     def end_window(self, index: int, logs: Mapping[str, Any]) -> None:
         """End a window."""
-        self._list.on_epoch_end(index, dict(logs))
+        name_columns(self._callbacks, {*logs, *_later(self._callbacks)})
+        with warnings.catch_warnings():
+            # These numbers come later: the callbacks that monitor them wait.
+            warnings.filterwarnings("ignore", message=rf".*\b({'|'.join(_later(self._callbacks))})`? .*available")
+            self._list.on_epoch_end(index, dict(logs))
         self._window_is_open = False
 
     def end(self) -> None:
@@ -78,8 +87,20 @@ def default_callbacks(
     """All callbacks of a run, in order: the learning rate's schedule, the user's, pictures, and TensorBoard at the end,
     which writes what the others have added to the logs."""
     config = agent.config
-    tensorboard = EpisodeTensorBoard(log_dir, config, resumed)
+    tensorboard = EpisodeTensorBoard(log_dir, config, resumed, _later(callbacks))
     return [*_learning_rate_schedule(agent), *callbacks, Pictures(config), tensorboard]
+
+
+def _later(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[str, ...]:
+    """Names of the numbers that only some windows have."""
+    return (*SOMETIMES, *(name for callback in callbacks for name in getattr(callback, "adds", ())))
+
+
+def _maximise_scores(callback: keras.callbacks.Callback) -> None:
+    """Tell a callback that monitors a return in Keras's mode "auto" that more is better: Keras knows metrics alone."""
+    monitored = str(getattr(callback, "monitor", ""))
+    if getattr(callback, "mode", "") == "auto" and re.fullmatch(r"(reward|greedy)_(avg|min|max)", monitored):
+        callback.mode = "max"
 
 
 def _learning_rate_schedule(agent: Agent) -> list[keras.callbacks.Callback]:

@@ -44,7 +44,7 @@ class Pictures(RunCallback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add the pictures."""
-        if logs is None or not np.isfinite(logs["evaluation"]):
+        if logs is None or "evaluation" not in logs:
             return
         agent, evaluation = self.agent, self.evaluation
         observations, actions = agent.sample_for_display(N_SAMPLES, np.random.default_rng(evaluation.count))

@@ -163,12 +163,11 @@ class Run:
         self._claim_again_if_deleted()
         logs = self._logs(window)
         self._models.window_scores = {key: logs[f"reward_{key}"] for key in ("avg", "min", "max")}
-        logs["evaluation"] = np.nan
         if (self._evaluation.is_due(self._time(window.last_episode)) or is_last) and not self._signal.received:
             self._evaluate(window.last_episode)
             logs["evaluation"] = float(self._evaluation.count)
-        scores = self._evaluation.scores
-        logs |= {f"greedy_{key}": scores.get(key, np.nan) for key in ("avg", "min", "max", "overestimation")}
+            scores = self._evaluation.scores
+            logs |= {f"greedy_{key}": scores[key] for key in ("avg", "min", "max", "overestimation")}
         self._epochs.end_window(window.number, {"episode": window.last_episode, **logs})
         self._epochs.open_window(window.number + 1)
         self._clock.begin_window(self._agent.steps)

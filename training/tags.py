@@ -20,6 +20,13 @@ PERCENT_OF_OPTIMUM = tag("percent_of_optimum")
 SEE_POLICY, SEE_START, SEE_WORST = tag("see_policy"), tag("see_start"), tag("see_worst")
 
 
+# Names in the logs of some windows only: Keras's callbacks wait for a number that is missing, and take a nan for one.
+SOMETIMES = (
+    *("loss", "q_mean", "q_max"),  # of windows with an update
+    *("evaluation", "greedy_avg", "greedy_min", "greedy_max", "greedy_overestimation"),  # with an evaluation
+)
+
+
 class Chart(NamedTuple):
     """Curves that are drawn together.
 

@@ -22,7 +22,7 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from config import Config
 from console.messages import one_line, say
 from training.callbacks import RunCallback
-from training.tags import CHARTS, Chart, tag
+from training.tags import CHARTS, SOMETIMES, Chart, tag
 
 
 def write_picture(name: str, value: bytes | np.ndarray) -> None:
@@ -41,7 +41,7 @@ def write_numbers(numbers: Mapping[str, float]) -> None:
     """Write scalars to the default writer in one call. A call for each would take most of a short window's time."""
     summary = Summary()
     for name, number in numbers.items():
-        if math.isfinite(number):  # the loss is nan before the first update
+        if math.isfinite(number):  # TensorBoard draws no others
             summary.MergeFrom(scalar_pb(name, number))
     tf.summary.experimental.write_raw_pb(summary.SerializeToString())
 
@@ -67,17 +67,21 @@ class EpisodeTensorBoard(RunCallback):
     A Keras epoch is a window of episodes. The window's last episode, `logs["episode"]`, is the step of its points, so
     the axis counts episodes whatever the window's size. Values that earlier callbacks add to the logs are written too:
     numbers as scalars, uint8 arrays (height, width, 3) as images, bytes as animated GIFs, other arrays as histograms.
-    The logs of the first window decide which charts the custom scalars page shows.
+    The logs of the first window decide which charts the custom scalars page shows, with those that come later.
 
     Args:
         log_dir: folder of the run's event file.
         config: the settings, written once as text and as hyperparameters.
         resumed: whether they have been written before.
+        later: names of numbers that the first window may lack.
     """
 
-    def __init__(self, log_dir: Path, config: Config, resumed: bool = False) -> None:
+    def __init__(
+        self, log_dir: Path, config: Config, resumed: bool = False, later: Collection[str] = SOMETIMES
+    ) -> None:
         super().__init__()
         self._log_dir, self._config, self._resumed = str(log_dir), config, resumed
+        self._later = later
         self._writer = tf.summary.create_file_writer(self._log_dir)
         self._fails = False
 
@@ -111,7 +115,7 @@ class EpisodeTensorBoard(RunCallback):
                 self._writer = tf.summary.create_file_writer(self._log_dir)
                 self._write_settings()
             if is_lost or epoch == 0:
-                self._write_layout(values)
+                self._write_layout({*values, *map(tag, self._later)})
             with self._writer.as_default(step=step):
                 write_numbers({name: value for name, value in values.items() if name not in pictures})
                 for name, value in pictures.items():

@@ -29,18 +29,22 @@ class Window(NamedTuple):
     updates: Sequence[UpdateStats]
 
     def logs(self) -> dict[str, float]:
-        """Aggregate the window. Loss and Q-values are nan before the first update."""
+        """Aggregate the window. Loss and Q-values are left out if it has no update."""
         returns, lengths = np.array(self.episodes).T
-        losses, q_means, q_maxima = np.array(self.updates or [UpdateStats(np.nan, np.nan, np.nan)]).T
-        return {
+        logs = {
             "reward_avg": float(returns.mean()),
             "reward_min": float(returns.min()),
             "reward_max": float(returns.max()),
             "episode_length": float(lengths.mean()),
-            "loss": float(losses.mean()),
-            "q_mean": float(q_means.mean()),
-            "q_max": float(q_maxima.max()),
         }
+        if self.updates:
+            losses, q_means, q_maxima = np.array(self.updates).T
+            logs |= {
+                "loss": float(losses.mean()),
+                "q_mean": float(q_means.mean()),
+                "q_max": float(q_maxima.max()),
+            }
+        return logs
 
 
 class EpisodeWindows:

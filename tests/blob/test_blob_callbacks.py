@@ -1,6 +1,5 @@
 """The callbacks that log Blob's exact answer."""
 
-import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,12 +11,12 @@ from blob.callbacks import MOST_DRAWN, PercentOfOptimum, PolicyMap
 from config import Config
 
 
-def logs_after_window(size: int, evaluation: float) -> dict[str, Any]:
+def logs_after_window(size: int, evaluation: float | None) -> dict[str, Any]:
     """Run a `PolicyMap` for one window with an agent that stays where it is."""
     policy_map = PolicyMap(Config(env_args={"size": size}))
     policy_map.set_params({"agent": SimpleNamespace(q_values=lambda boards: np.eye(9)[np.full(len(boards), 8)])})
     policy_map.on_train_begin()
-    logs: dict[str, Any] = {"evaluation": evaluation}
+    logs: dict[str, Any] = {} if evaluation is None else {"evaluation": evaluation}
     policy_map.on_epoch_end(0, logs)
     return logs
 
@@ -25,7 +24,7 @@ def logs_after_window(size: int, evaluation: float) -> dict[str, Any]:
 def test_policy_is_drawn_in_windows_with_an_evaluation() -> None:
     picture = logs_after_window(5, 3)["see_policy"]
     assert picture.dtype == np.uint8 and picture.ndim == 3
-    assert "see_policy" not in logs_after_window(5, math.nan)
+    assert "see_policy" not in logs_after_window(5, None)
 
 
 def test_large_boards_are_not_drawn() -> None:

@@ -1,5 +1,6 @@
 """When callbacks are called: a window begins once, also in a resumed run, and training that began ends."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -185,3 +186,30 @@ def test_the_learning_rate_falls_to_zero(tmp_path: Path) -> None:
         rates.append(float(agent.online.optimizer.learning_rate))
         epochs.end_window(window, {})
     assert rates == pytest.approx([0.4, 0.3, 0.1])
+
+
+def test_callbacks_wait_for_numbers_that_come_later(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """Evaluations after windows 2, 4 and 6 score 1, 0.5 and 0.4: with a patience of 2 the run stops after the third."""
+    stop = keras.callbacks.EarlyStopping(monitor="greedy_avg", patience=2)
+    logger = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
+    agent = an_agent()
+    epochs = Epochs([stop, logger], agent, EVALUATION)
+    epochs.begin()
+    stopped = []
+    for window in range(7):
+        greedy = {2: 1.0, 4: 0.5, 6: 0.4}.get(window)
+        epochs.end_window(window, {"reward_avg": 0.0} | ({} if greedy is None else {"greedy_avg": greedy}))
+        stopped.append(agent.online.stop_training)
+    epochs.end()
+    assert stopped == [False] * 6 + [True] and (stop.best, stop.stopped_epoch) == (1.0, 6)
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["greedy_avg"] for row in rows] == ["NA", "NA", "1.0", "NA", "0.5", "NA", "0.4"]
+    assert not recwarn.list
+
+
+def test_a_monitor_that_never_comes_is_warned_of() -> None:
+    epochs = Epochs([keras.callbacks.EarlyStopping(monitor="greedy_average", mode="max")], an_agent(), EVALUATION)
+    epochs.begin()
+    with pytest.warns(UserWarning, match="metric `greedy_average` which is not available"):
+        epochs.end_window(0, {"reward_avg": 0.0})
