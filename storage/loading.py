@@ -31,16 +31,33 @@ def make_saved_env(saved: SavedModel, render_mode: str | None = None) -> gym.Env
     """
     info = saved.info
     env = make_env(info.config, render_mode)
-    spaces = (str(env.observation_space), str(env.action_space))
-    if spaces != (info.observation_space, info.action_space):
+    try:
+        check_spaces(saved, env, f"{info.config.env} now")
+    except InputError:
         env.close()
-        raise InputError(
-            f"{saved.path} was made for observations {info.observation_space} and actions {info.action_space}, but "
-            f"{info.config.env} now has {spaces[0]} and {spaces[1]}"
-        )
+        raise
     now = {package: version for package, version in versions().items() if package not in HARMLESS}
     warn_of_versions(str(saved.path), info.versions, now)
     return env
+
+
+def check_spaces(saved: SavedModel, env: gym.Env, name: str) -> None:
+    """Check that a model was made for an environment's observations and actions.
+
+    Args:
+        saved: the model.
+        env: the environment.
+        name: of the environment, for the message.
+
+    Raises:
+        InputError: it was made for others.
+    """
+    info, spaces = saved.info, (str(env.observation_space), str(env.action_space))
+    if spaces != (info.observation_space, info.action_space):
+        raise InputError(
+            f"{saved.path} was made for observations {info.observation_space} and actions {info.action_space}, but "
+            f"{name} has {spaces[0]} and {spaces[1]}"
+        )
 
 
 def load_network(saved: SavedModel, env: gym.Env) -> keras.Model:
