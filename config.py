@@ -33,7 +33,7 @@ class Config:
     preset: str = setting("default", "named settings to start from; other flags change single ones",
         choices=tuple(PRESETS))
     env: str = setting("Blob-v0", "Gymnasium environment with discrete actions: a registered ID, or your own as "
-        "module:ClassName or module:ID", may_repeat=True)
+        "module:ClassName, module:ID or FILE.py:ClassName", may_repeat=True)
     env_args: dict[str, Any] = setting({}, "environment options, such as size=8 enemy_moves=true", may_repeat=True)
     episodes: int = setting(25_000, "stop after this many episodes", at_least=1, may_change=True)
     steps: int | None = setting(None, "stop after this many environment steps", at_least=1, may_change=True)

@@ -14,6 +14,7 @@ from config import Config
 from environments.actions import action_masks, successor_masks
 from environments.known import symmetries_of
 from environments.make import has_vector_version, make_env
+from environments.names import find_spec
 from environments.resume import ResumableEnv, get_lanes_state, set_lanes_state
 from environments.spaces import Observations
 from environments.symmetry import Symmetry
@@ -129,7 +130,7 @@ def make_lanes(config: Config, count: int, resumable: bool = False) -> Lanes:
     if has_vector_version(config):
         make_env(config).close()  # checks the options
         limit: dict[str, Any] = {"max_episode_steps": config.max_episode_steps} if config.max_episode_steps else {}
-        return Lanes(gym.make_vec(config.env, num_envs=count, **limit, **config.env_args))
+        return Lanes(gym.make_vec(find_spec(config.env)[0], num_envs=count, **limit, **config.env_args))
     make = (lambda: ResumableEnv(make_env(config))) if resumable else (lambda: make_env(config))
     return Lanes(SyncVectorEnv([make] * count, autoreset_mode=AutoresetMode.SAME_STEP))
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
 import tempfile
 import warnings
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -22,11 +19,12 @@ import blob_env  # noqa: F401 (registers Blob-v0)
 from config import Config
 from console.errors import InputError
 from environments.checked import CheckedEnv
-from environments.known import PACKAGES
+from environments.names import find_spec, import_module, package_of
 
 # The limit where neither the environment nor the settings have one, since a greedy player may walk in circles for ever:
 # half an hour of an Atari game (Machado et al. 2018).
 LONGEST_EPISODE = 27_000
+EMULATORS = ("ale_py", "vizdoom")  # packages
 # Options that have a flag of their own.
 FLAGS = {"max_episode_steps": "train.py's --max-episode-steps", "render_mode": "play.py's --render"}
 
@@ -64,7 +62,7 @@ def _make(config: Config, render_mode: str | None) -> tuple[EnvSpec, gym.Env]:
             warnings.filterwarnings("ignore", message=".*render_mode")  # `_check_render_mode` says it better
             # The limit counts the agent's steps, not frames, and `check_env` checks: both come later.
             env = gym.make(spec, max_episode_steps=-1, disable_env_checker=True, **options)
-        return spec, _preprocess(env, spec.id)
+        return spec, _preprocess(env, package_of(spec))
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # user code may raise anything
@@ -82,61 +80,15 @@ def _check_render_mode(name: str, env: gym.Env, render_mode: str | None) -> None
         raise InputError(f"{name} cannot be shown as {render_mode!r}, only as {', '.join(modes) or 'nothing'}{advice}")
 
 
-def find_spec(name: str) -> tuple[EnvSpec, dict[str, Any]]:
-    """Find an environment by `ID`, `module:ID` or `module:ClassName`.
-
-    Returns:
-        Its specification, and the options of its package (`PACKAGES`).
-
-    Raises:
-        InputError: a module cannot be imported, or has no such environment.
-        gymnasium.error.Error: no environment of this ID is registered.
-    """
-    module_name, _, name = name.rpartition(":")
-    module = _import(module_name) if module_name else None
-    found = getattr(module, name, None)
-    if isinstance(found, type) and issubclass(found, gym.Env):  # call nothing else: the name may come from a model file
-        return EnvSpec(name, found), {}  # type: ignore[arg-type]
-    for prefix, (package, options) in PACKAGES.items():
-        if name.startswith(prefix):
-            _import(package)
-            return gym.spec(name), options
-    try:
-        return gym.spec(name), {}
-    except gym.error.Error as error:
-        if module_name:
-            raise InputError(
-                f"--env {module_name}:{name}: the module has no class {name} derived from gymnasium.Env, and registers "
-                "no such environment"
-            ) from error
-        raise
-
-
-def _import(module: str) -> Any:
-    if "" not in sys.path:
-        sys.path.append("")  # find the user's own files in the current folder, wherever the scripts are
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        if module == "cv2" or any(module == needed for needed, _ in PACKAGES.values()):
-            package = module.split(".")[0]
-            raise InputError(
-                f"this environment needs the package {package}: pip install -r requirements-extra.txt"
-            ) from error
-        raise InputError(f"--env: cannot import {module} from {Path.cwd()} ({error})") from error
-    except SystemExit as error:
-        raise InputError(f"--env: importing {module} ended the program, with exit code {error.code}") from error
-
-
-def _preprocess(env: gym.Env, env_id: str) -> gym.Env:
+def _preprocess(env: gym.Env, package: str) -> gym.Env:
     """Turn the screens of Atari and Doom into 84x84 grey images, as Mnih et al. 2015 did."""
-    if env_id.startswith(tuple(PACKAGES)):
-        cv2 = _import("cv2")
-    if env_id.startswith("ALE/"):
+    if package in EMULATORS:
+        cv2: Any = import_module("cv2")
+    if package == "ale_py":
         # As Machado et al. 2018 recommend: sticky actions (the registration has them) vary the games instead of no-ops
         # at their start, and an episode ends with the last life.
         return AtariPreprocessing(env, noop_max=0, frame_skip=4, terminal_on_life_loss=False)
-    if env_id.startswith("Vizdoom"):
+    if package == "vizdoom":
         assert isinstance(env.observation_space, Dict)
         space = Dict({**env.observation_space.spaces, "screen": Box(0, 255, (84, 84), np.uint8)})
         return TransformObservation(
@@ -167,7 +119,10 @@ def has_vector_version(config: Config) -> bool:
 
 def is_emulated(config: Config) -> bool:
     """Whether it is a game of Atari or Doom, whose emulators are heavy."""
-    return config.env.rpartition(":")[2].startswith(tuple(PACKAGES))
+    try:
+        return package_of(find_spec(config.env)[0]) in EMULATORS
+    except (Exception, SystemExit):  # user code may raise anything; `make_env` says what is wrong
+        return False
 
 
 def same_game(one: Config, other: Config) -> bool:

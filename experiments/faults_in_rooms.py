@@ -44,6 +44,12 @@ ROOM_FAULTS = [
         ("next masks of the step before forgotten", "= self._masks[row] | self._ended[row - 1][:, None]", "= True"),
     ),
     *faults(
+        "replay/frames.py",
+        "tests/replay/test_frames.py",
+        ("a jump not noticed", "jumped & ~self._ended[row - 1]", "jumped & False"),
+        ("every end a jump", "jumped & ~self._ended[row - 1]", "jumped"),
+    ),
+    *faults(
         "replay/samplers.py",
         "tests/replay/test_samplers.py",
         ("priorities not raised to alpha", "+ self.EPSILON) ** self._alpha", "+ self.EPSILON)"),
@@ -87,9 +93,23 @@ ROOM_FAULTS = [
         ("steps counted in frames", "gym.make(spec, max_episode_steps=-1,", "gym.make(spec, max_episode_steps=None,"),
     ),
     *faults(
-        "environments/check.py",
+        "environments/names.py",
+        "tests/environments/test_names.py",
+        ("a file imported twice", "if (name := str(path)) in sys.modules:", "if (name := str(path)) in ():"),
+        (
+            "what is no environment is called",
+            "isinstance(found, type) and issubclass(found, gym.Env)",
+            "callable(found)",
+        ),
+        ("Atari as it comes", 'if package_of(spec) == "ale_py" else env_id', "if False else env_id"),
+    ),
+    *faults(
+        "environments/checked.py",
         "tests/environments/test_check.py",
-        ("rewards not checked", "and math.isfinite(reward)):", "and True):"),
+        ("rewards not checked", "if number is None or not np.isfinite(number):", "if number is None:"),
+        ("observations not copied", "array = np.array(value)", "array = np.asarray(value)"),
+        ("what is not finite taken", "inside &= np.isfinite(array)", "pass"),
+        ("infos handed on", "kept: dict[str, Any] = {}", "kept: dict[str, Any] = dict(info)"),
     ),
     *faults(
         "environments/symmetry.py",

@@ -32,7 +32,7 @@ MAY_REPEAT = fields_with("may_repeat")
 
 def claim_folder(config: Config) -> Path:
     """Make a log folder with a name that no other run has. The names of the run's models begin with it."""
-    names = dict.fromkeys([re.sub(r"[^\w.-]+", "-", config.env), config.preset])
+    names = dict.fromkeys([re.sub(r"[^\w.-]+", "-", config.env).strip(".-"), config.preset])
     stem = f"{'-'.join(names)}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     while True:
         folder = Path(config.logs_dir) / f"{stem}-{secrets.token_hex(2)}"

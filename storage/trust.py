@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-
 from config import Config
 from console.errors import InputError
 from console.settings import flag_of
-from environments.make import find_spec
+from environments.names import find_spec, package_of
 
 KNOWN_MODULES = ("blob_env", "gymnasium", "ale_py", "vizdoom")  # their environments may be made without asking
 
@@ -69,9 +67,9 @@ def _is_known(env: str) -> bool:
         return False
     try:
         spec, _ = find_spec(env)
-    except gym.error.Error:
+    except InputError:
         return True  # no such environment, which `make_env` reports better
-    return str(spec.entry_point).partition(":")[0].partition(".")[0] in KNOWN_MODULES
+    return package_of(spec) in KNOWN_MODULES
 
 
 def _may_be_path(value: Any) -> bool:

@@ -15,10 +15,11 @@ from blob.solver import start_means
 from blob_env import MOVE_NAMES, BlobRules
 from config import Config
 from console.errors import InputError
-from experiments import ablation, compare, compare_plot, environments_table, mistakes, soak
+from experiments import ablation, compare, compare_plot, environments_table, mistakes, mutate, soak
 from experiments.ablation import VARIANTS, read, train_all, train_once
 from experiments.ablation_plot import draw, markdown_table
 from experiments.environments_table import COLUMNS, optimal_mean
+from experiments.faults import Fault
 from experiments.update_parts import alone, batch_of, products_of, update_graph
 
 SMALL: dict[str, Any] = {
@@ -30,6 +31,13 @@ SMALL: dict[str, Any] = {
     "evaluate_every": 20,
     "evaluate_episodes": 20,
 }
+
+
+@pytest.mark.parametrize("fault", mutate.FAULTS, ids=lambda fault: fault.name)
+def test_every_fault_can_be_planted(fault: Fault) -> None:
+    """The text it replaces is in its file, once, and the tests that should notice it exist."""
+    assert mutate.faulty_text(fault)
+    assert (mutate.ROOT / fault.tests.partition("::")[0]).exists()
 
 
 def test_products_of_an_update_by_hand() -> None:

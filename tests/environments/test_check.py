@@ -12,6 +12,7 @@ import console.messages as messages
 from config import Config
 from console.errors import InputError
 from environments.check import check_env
+from environments.make import make_env
 
 
 def test_a_sound_environment_passes_and_warnings_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,6 +90,11 @@ def test_what_can_be_trained_on_is_not_refused(
     check_env(Config.from_preset(env="Odd-v0", env_args={"wrong": wrong}))
     said = capsys.readouterr().err.splitlines()
     assert warning in said[0] and len(said) == 1 if warning else not said
+
+
+def test_of_an_info_only_what_is_read_is_kept() -> None:
+    env = make_env(Config.from_preset(env="Odd-v0", env_args={"wrong": "infos"}))
+    assert env.reset(seed=0)[1] == {} == env.step(0)[4]
 
 
 class DiscretePendulum(gym.ActionWrapper):

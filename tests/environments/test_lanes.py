@@ -130,7 +130,7 @@ def test_actions_count_from_0() -> None:
 
 
 def test_an_environment_that_cannot_be_made_is_refused() -> None:
-    with pytest.raises(InputError, match="cannot make the environment 'Nowhere-v0': NameNotFound"):
+    with pytest.raises(InputError, match="there is no environment 'Nowhere-v0': Environment"):
         make_lanes(Config(env="Nowhere-v0"), 2)
     with pytest.raises(InputError, match=r"with \{'size': 1\}: ValueError: size must be"):
         make_lanes(Config(env_args={"size": 1}), 2)

@@ -157,3 +157,10 @@ def test_a_jump_counts_as_truncated() -> None:
     assert batch.next_observations.tolist() == [12, 22, 13, 22, 13, 31]
     assert batch.returns.tolist() == [1.5, 1.5, 1.5, 1, 1, 1]
     assert batch.discounts.tolist() == [0.25, 0.25, 0.25, 0.5, 0.5, 0.5]
+
+
+def test_an_end_that_is_told_is_no_jump() -> None:
+    memory = ReplayMemory(10, 1, np.zeros((), np.int64), 1)
+    no, yes = np.zeros(1, bool), np.ones(1, bool)
+    memory.append(np.array([10]), [0], Step([1], no, yes, np.array([11])))
+    assert memory.append(np.array([20]), [0], Step([1], no, no, np.array([21]))) == 0

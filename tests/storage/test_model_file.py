@@ -196,7 +196,7 @@ def test_settings_that_do_not_fit(
 
 def test_an_environment_that_is_gone(saved_model: tuple[Path, DQNAgent, ModelInfo], tmp_path: Path) -> None:
     config = dataclasses.asdict(dataclasses.replace(CONFIG, env="Gone-v0", env_args={}))
-    with pytest.raises(InputError, match="cannot make the environment 'Gone-v0'"):
+    with pytest.raises(InputError, match="there is no environment 'Gone-v0'"):
         load(rewrite(saved_model[0], tmp_path / "x.model", config=config))
 
 
