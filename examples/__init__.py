@@ -1,1 +1,1 @@
-"""Examples of your own code: environments and networks, each in one short file."""
+"""Examples of your own code: environments, opponents and networks, each in one short file."""

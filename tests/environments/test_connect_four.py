@@ -13,6 +13,7 @@ from config import Config
 from console.errors import InputError
 from environments.known import symmetries_of
 from environments.make import make_env
+from examples import match
 from examples.connect_four import ME, OTHER, Board, ConnectFour
 from examples.opponents import models_in
 from examples.self_play import KeepSelves, check_folder
@@ -88,6 +89,15 @@ class Scripted:
         return next(self._columns)
 
 
+def test_a_match_gives_each_player_the_first_move_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(match, "OPENING", 0)
+    columns = [Scripted(*column * 50) for column in ((1,), (2,), (3, 4))]
+    one, other, harmless = columns
+    # Four in a column: whoever begins is the first. A player of two columns makes no row in four moves.
+    assert match.play_match(one, other, openings=3, seed=0).tolist() == [3, 0, 3]  # type: ignore[arg-type]
+    assert match.play_match(harmless, one, openings=1, seed=0).tolist() == [0, 0, 2]  # type: ignore[arg-type]
+
+
 def started(opponent: Any, cells: Board) -> ConnectFour:
     """An environment in which the player is to move on this board."""
     env = ConnectFour()
@@ -136,7 +146,7 @@ def games(opponent: str, seed: int) -> list[bytes]:
 def selves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("selves")
     for seed in range(2):
-        save_untrained(folder / f"{seed}.model", Config(env=ENV, seed=seed))
+        save_untrained(folder / f"{seed}.model", Config(env=ENV, seed=seed, network="dense"))
     return folder
 
 
