@@ -155,21 +155,18 @@ def test_the_opponents_play_repeats_with_a_seed(selves: Path) -> None:
         assert games(opponent, 1) == games(opponent, 1) != games(opponent, 2)
 
 
+def answers(env: ConnectFour, seed: int) -> bytes:
+    """What the opponent does against discs in three columns of an empty board."""
+    env.reset(seed=seed)
+    env._board = Board()
+    return b"".join(env.step(column)[0].tobytes() for column in (3, 1, 6))
+
+
 def test_a_folder_plays_with_each_of_its_models(selves: Path) -> None:
+    one, other = (answers(ConnectFour(str(path)), 0) for path in models_in(selves))
+    assert one != other
     env = ConnectFour(str(selves))
-    answers: dict[int, set[bytes]] = {0: set(), 1: set()}
-    for index, path in enumerate(models_in(selves)):
-        alone = ConnectFour(str(path))
-        alone.reset()
-        alone._board = Board()
-        answers[index].add(alone.step(3)[0].tobytes())
-    assert answers[0] != answers[1]
-    found = set()
-    for seed in range(20):
-        env.reset(seed=seed)
-        env._board = Board()
-        found.add(env.step(3)[0].tobytes())
-    assert found == answers[0] | answers[1]
+    assert {answers(env, seed) for seed in range(20)} == {one, other}
 
 
 def test_a_file_that_cannot_play_is_refused(selves: Path, saved_model: Any, tmp_path: Path) -> None:
