@@ -16,7 +16,8 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 from keras import layers, ops
 
 from console.errors import InputError
-from environments.spaces import QValues, example_observation
+from console.tensorflow_import import check_keras
+from environments.spaces import QValues, check_size, example_observation, part_name
 from environments.symmetry import AT_A_TIME, Symmetry
 
 NAME = "q_network"  # of all models made here, but not of a user's own
@@ -45,10 +46,12 @@ def build_q_network(
         (batch, n_actions).
 
     Raises:
-        InputError: no network fits the observations, or a user's own does not.
+        InputError: no network fits the observations, a user's own does not, or Keras's settings do not suit.
     """
+    check_keras()
     if ":" in network:
         return _from_file(network, observation_space, n_actions)
+    check_size(observation_space, n_actions)
     inputs, branches = _branches(observation_space, network, stack)
     features = branches[0] if len(branches) == 1 else _joined(branches)
     q_values = layers.Dense(n_actions, name="advantages" if dueling else "q_values")(features)
@@ -95,8 +98,8 @@ def _branches(space: gym.Space, network: str, stack: int, name: str = "") -> tup
     """Make the inputs for observations of a space, in its structure, and the features (batch, n) of each array."""
     if isinstance(space, Dict | Tuple):
         named = dict(space.items() if isinstance(space, Dict) else enumerate(space))
-        # Keras wants inputs of a dict to have the names of their keys, and no slash in a name.
-        names = {key: f"{name}.{key}".lstrip(".").replace("/", "|") for key in named}
+        # Keras wants inputs of a dict to have the names of their keys.
+        names = {key: part_name(name, key) for key in named}
         parts = {key: _branches(part, network, stack, names[key]) for key, part in named.items()}
         inputs = {key: part[0] for key, part in parts.items()}
         structure = inputs if isinstance(space, Dict) else tuple(inputs.values())

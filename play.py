@@ -171,7 +171,7 @@ def play(arguments: argparse.Namespace, envs: contextlib.ExitStack) -> None:
     saved = read_model(arguments.model, trusted_settings(arguments))
     opponent = read_opponent(arguments, saved)
     metadata = read_metadata(saved.info.config)
-    modes = metadata.get("render_modes", [])
+    modes = metadata.get("render_modes") or []
     where = choose_screen(arguments, modes)
     episodes = make_episodes(arguments, saved, opponent, choose_mode(where, modes), envs)
     fps = float(arguments.fps or metadata.get("render_fps") or 30)

@@ -6,6 +6,9 @@ import os
 import sys
 from typing import TextIO
 
+if sys.stderr is None:  # it was closed. Open something now, before another file takes its number, 2
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the program runs)
+
 
 def one_line(text: str) -> str:
     """Make untrusted text safe to print: one line, at most about 1,000 characters, no terminal control codes."""

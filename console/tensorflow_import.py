@@ -25,6 +25,7 @@ def import_tensorflow() -> None:
             type of float.
     """
     check_python()
+    _check_legacy()
     _check_keras_settings()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _hold_back_stderr():
@@ -55,7 +56,7 @@ def _hold_back_stderr() -> Iterator[None]:
 
 
 def _check_keras_settings() -> None:
-    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+    path = Path(os.environ.get("KERAS_HOME") or _keras_home()) / "keras.json"
     settings = _read_keras_settings(path)
     backend = os.environ.get("KERAS_BACKEND") or settings.get("backend", "tensorflow")
     if backend != "tensorflow":
@@ -63,6 +64,36 @@ def _check_keras_settings() -> None:
     for key, needed in NEEDED.items():
         if settings.get(key, needed) != needed:
             raise InputError(f"{key} is {settings[key]!r} in {path}: set it to {needed}")
+
+
+def _keras_home() -> Path:
+    """Where Keras looks for its settings: a user of a container may have no home."""
+    home = os.path.expanduser("~")  # not Path.home(), which raises then
+    return Path(home if os.access(home, os.W_OK) else "/tmp") / ".keras"
+
+
+def check_keras() -> None:
+    """Check the settings of Keras that a program may have changed since it was imported.
+
+    Raises:
+        InputError: they do not suit: networks here compute in float32, and their images have the channels last.
+    """
+    _check_legacy()
+    import keras
+
+    found = {
+        "keras.config.image_data_format()": (keras.config.image_data_format(), "channels_last"),
+        "keras.config.floatx()": (keras.config.floatx(), "float32"),
+        "keras.config.dtype_policy()": (keras.config.dtype_policy().name, "float32"),
+    }
+    for where, (setting, needed) in found.items():
+        if setting != needed:
+            raise InputError(f"{where} is {setting!r}: set it to {needed!r} before training")
+
+
+def _check_legacy() -> None:
+    if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
+        raise InputError("TF_USE_LEGACY_KERAS asks for Keras 2, this is Keras 3: unset it")
 
 
 def _read_keras_settings(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from console.messages import say
 from environments.actions import MASK, action_mask
 from environments.make import LONGEST_EPISODE, has_vector_version, is_emulated, make_env, time_limit
 from environments.resume import ResumableEnv
+from environments.spaces import check_size
 from environments.table_rows import table_shape
 
 LONGEST_SEARCH = 10_000  # random steps in which an environment without a limit must end an episode
@@ -40,6 +41,8 @@ def check_env(config: Config) -> str:
         with closing(make_env(config)) as env:
             if config.method != "dqn":
                 table_shape(env.observation_space, env.action_space, config.checkpoint_every > 0)
+            elif ":" not in config.network:
+                check_size(env.observation_space, int(env.action_space.n))  # type: ignore[attr-defined]
             _check_interface(env, config.env)
             episode = _check_episode(env, config)
         if not (has_vector_version(config) or is_emulated(config)):

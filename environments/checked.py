@@ -68,6 +68,19 @@ class CheckedEnv(gym.Wrapper):
         ends = self._flag("terminated", terminated), self._flag("truncated", truncated)
         return self._read(observation), self._reward(reward), *ends, self._info(info, goes_on=not any(ends))
 
+    def render(self) -> Any:
+        """Draw the environment: uint8 (height, width, 3) in the mode "rgb_array", which may be drawn in other types."""
+        drawn = self._call("render", self.env.render)
+        if self.render_mode != "rgb_array":
+            return drawn
+        picture = _picture(drawn)
+        if picture is None:
+            raise InputError(
+                f"--env {self._name} cannot be shown: its render gave {_kind_of_picture(drawn)}, not a picture of the "
+                "mode rgb_array, uint8 (height, width, 3)"
+            )
+        return picture
+
     def _call(self, method: str, call: Callable[[], Any]) -> Any:
         try:
             return call()
@@ -141,6 +154,32 @@ def _scalar(value: Any) -> float | None:
     except ValueError:  # more than one
         return None
     return float(item) if isinstance(item, Real | Decimal) else None
+
+
+def _picture(drawn: Any) -> np.ndarray | None:
+    """Read a picture, in grey or in colour, of bytes or of numbers in [0, 1] or [0, 255]; of several, the newest.
+
+    Returns:
+        uint8 (height, width, 3), a copy; None if it is no picture.
+    """
+    if isinstance(drawn, list | tuple) and drawn and isinstance(drawn[-1], np.ndarray) and drawn[-1].ndim > 1:
+        drawn = drawn[-1]
+    array = np.array(drawn)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.dtype.kind not in "biuf" or array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
+        return None
+    if array.dtype != np.uint8:
+        low, high = array.min(), array.max()
+        if not (low >= 0 and high <= 255):  # or nan
+            return None
+        scale = 255 if array.dtype.kind in "bf" and high <= 1 else 1
+        array = np.round(array * float(scale)).astype(np.uint8)
+    return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[:, :, :3]
+
+
+def _kind_of_picture(drawn: Any) -> str:
+    return f"{drawn.dtype} {drawn.shape}" if isinstance(drawn, np.ndarray) else type(drawn).__name__
 
 
 def _reader(space: gym.Space, where: str) -> Reader:

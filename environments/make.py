@@ -19,6 +19,7 @@ import blob_env  # noqa: F401 (registers Blob-v0)
 from config import Config
 from console.errors import InputError
 from environments.checked import CheckedEnv
+from environments.dict_parts import without_odd_parts
 from environments.names import find_spec, import_module, package_of
 
 # The limit where neither the environment nor the settings have one, since a greedy player may walk in circles for ever:
@@ -44,7 +45,7 @@ def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
     spec, env = _make(config, render_mode)
     try:
         _check_render_mode(config.env, env, render_mode)
-        env = CheckedEnv(env, config.env)
+        env = CheckedEnv(without_odd_parts(env, config.env), config.env)
     except InputError:
         env.close()
         raise

@@ -104,6 +104,11 @@ ROOM_FAULTS = [
         ("Atari as it comes", 'if package_of(spec) == "ale_py" else env_id', "if False else env_id"),
     ),
     *faults(
+        "environments/dict_parts.py",
+        "tests/environments/test_dict_parts.py",
+        ("a mask in an observation lost", "info = {MASK: np.asarray(observation[MASK]), **info}", "pass"),
+    ),
+    *faults(
         "environments/checked.py",
         "tests/environments/test_check.py",
         ("rewards not checked", "if number is None or not np.isfinite(number):", "if number is None:"),

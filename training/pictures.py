@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -36,7 +36,6 @@ class Pictures(RunCallback):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self._name = config.env
         try:
             self._env: gym.Env | None = make_env(config, "rgb_array")
         except InputError:  # it cannot be drawn
@@ -61,8 +60,8 @@ class Pictures(RunCallback):
         try:
             logs["see_start"] = film(self._env, self.agent.q_values, EVALUATION_SEED)
             logs["see_worst"] = film(self._env, self.agent.q_values, self.evaluation.worst_seed)
-        except Exception as error:  # user code may raise anything, and `render` has not been called before
-            say(f"warning: no pictures of {self._name}: {one_line(f'{type(error).__name__}: {error}')}")
+        except Exception as error:  # user code may draw anything, and `render` has not been called before
+            say(f"warning: no pictures: {one_line(str(error))}")
             self._close()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -89,7 +88,7 @@ def film(env: gym.Env, q_values: QValues, seed: int) -> bytes:
     while True:
         is_over = episode.ending or episode.length == MOST_STEPS
         if is_over or episode.length % stride == 0:
-            frames.append(shrunk(np.asarray(env.render())))
+            frames.append(shrunk(cast(np.ndarray, env.render())))
         if is_over:
             return encode_gif(frames, 4 if len(frames) < 20 else 15)
         if len(frames) == MOST_FRAMES:

@@ -1,5 +1,6 @@
 """Observations as arrays: their shapes, dtypes and structure."""
 
+import re
 from typing import Any
 
 import gymnasium as gym
@@ -9,7 +10,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
 
 from console.errors import InputError
-from environments.spaces import example_observation
+from environments.spaces import check_size, example_observation
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,29 @@ def test_a_space_that_holds_nothing_is_refused(space: gym.Space) -> None:
 def test_a_part_without_a_network_is_named() -> None:
     with pytest.raises(InputError, match=r"no network for observations of Text"):
         example_observation(Dict(a=Discrete(2), b=Text(5)))
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (
+            Dict({1: Discrete(2)}),  # type: ignore[dict-item]
+            "the key 1: keys must be texts",
+        ),
+        (Dict({"a": Dict({"b": Discrete(2)}), "a.b": Discrete(2)}), "two parts called 'a.b': rename a key"),
+        (Dict({"a/b": Discrete(2), "a|b": Discrete(2)}), "two parts called 'a|b'"),
+    ],
+)
+def test_keys_that_cannot_name_inputs(space: Dict, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        example_observation(space)
+
+
+def test_what_is_too_large_for_a_network() -> None:
+    check_size(Dict({"a": Discrete(50_000), "b": MultiDiscrete([25_000, 25_000])}), 10_000)
+    with pytest.raises(InputError, match=r"vectors of 50,001 numbers, more than 50,000: use --method q-learning"):
+        check_size(Discrete(50_001), 2)
+    with pytest.raises(InputError, match="more than 50,000: describe them by numbers in a Box"):
+        check_size(Tuple([Discrete(2), MultiDiscrete([25_000, 25_001])]), 2)
+    with pytest.raises(InputError, match="10,001 actions are more than"):
+        check_size(Discrete(2), 10_001)

@@ -139,7 +139,8 @@ class Camera(gym.Env):
 def test_a_drawing_that_fails_ends_nothing(small_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(small_config(env=f"{__name__}:Camera", env_args={}, max_episode_steps=30))
     assert run.episodes == 60
-    assert capsys.readouterr().err.count("no pictures of test_pictures:Camera: ZeroDivisionError: no light") == 1
+    said = capsys.readouterr().err
+    assert said.count("no pictures: --env test_pictures:Camera fails in render: ZeroDivisionError: no light") == 1
 
 
 def test_memory_does_not_grow_with_the_windows(tmp_path: Path) -> None:
