@@ -231,6 +231,14 @@ class DQNAgent:
         """Count a lane's newest step as truncated: the lane starts a new episode."""
         self.memory.truncate_lane(lane)
 
+    def get_weights(self) -> list[np.ndarray]:
+        """Copy the online network's weights."""
+        return self.online.get_weights()
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Give the online network weights that `get_weights` has copied. The target network stays."""
+        self.online.set_weights(weights)
+
     def save(self, path: Path, info: ModelInfo) -> None:
         """Write a `.model` file.
 

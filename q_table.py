@@ -209,6 +209,14 @@ class QTableAgent:
         self._next_actions[lane] = -1
         self._eligibility[lane] = 0
 
+    def get_weights(self) -> list[np.ndarray]:
+        """Copy the table."""
+        return [self.table.copy()]
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Set the table to one that `get_weights` has copied."""
+        self.table[...] = weights[0]
+
     def save(self, path: Path, info: ModelInfo) -> None:
         """Write an `.npz` file.
 

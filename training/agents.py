@@ -73,6 +73,12 @@ class Agent(Protocol):
     def truncate_lane(self, lane: int) -> None:
         """Note that a lane starts a new episode."""
 
+    def get_weights(self) -> list[np.ndarray]:
+        """Copy what it acts by: the online network's weights, or the table."""
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Act by these, which `get_weights` has copied."""
+
     def save(self, path: Path, info: ModelInfo) -> None:
         """Write it to a file."""
 
