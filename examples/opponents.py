@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,18 @@ import optree
 
 from console.errors import InputError
 from console.messages import say_once
+from console.tensorflow_import import import_tensorflow
 from environments.actions import best_actions
+from environments.known import symmetries_of
 from environments.spaces import Observations, QValues
-from storage.loading import check_spaces, load_q_values
-from storage.model_file import read_model
+from environments.symmetry import Symmetry
+from storage.loading import check_spaces, load_network, load_q_values, set_weights
+from storage.model_file import SavedModel, read_model
 
 RANDOM = "random"
-_loaded: dict[tuple[Any, ...], QValues] = {}  # all lanes share what is read and compiled once
+# All lanes share what is read and compiled once.
+_loaded: dict[tuple[Any, ...], QValues] = {}
+_networks: dict[tuple[Any, ...], tuple[Any, Any]] = {}
 
 
 class Opponent:
@@ -95,5 +101,40 @@ def load_player(path: Path, env: gym.Env) -> QValues:
         check_spaces(saved, env, type(env).__name__)
         if ":" in saved.info.config.network:
             raise InputError(f"opponent={path} has a network of its own code, which is not run for an opponent")
-        _loaded[key] = load_q_values(saved, env)
+        _loaded[key] = _q_values(saved, env)
     return _loaded[key]
+
+
+def _q_values(saved: SavedModel, env: gym.Env) -> QValues:
+    """As `load_q_values`, but models of one kind share a network, which takes the weights as an argument.
+
+    So another past self costs milliseconds instead of the better part of a second for a network and its compiling.
+    """
+    config = saved.info.config
+    if config.method != "dqn":
+        return load_q_values(saved, env)
+    import_tensorflow()  # only now, so that a mistake shows first
+    import tensorflow as tf
+
+    kind = config.network, config.dueling, config.symmetries, str(env.observation_space), str(env.action_space)
+    if kind not in _networks:
+        _networks[kind] = _compile(load_network(saved, env), env, symmetries_of(env) if config.symmetries else ())
+    model, function = _networks[kind]
+    set_weights(saved, model)  # which checks their shapes
+    weights = [tf.constant(array) for array in saved.arrays]
+    return lambda observations: function(weights, observations).numpy()
+
+
+def _compile(model: Any, env: gym.Env, symmetries: Sequence[Symmetry]) -> tuple[Any, Any]:
+    """Return the model and its compiled Q-values, a function of (weights, observations)."""
+    import keras
+    import tensorflow as tf
+
+    from networks import batch_signature, mean_q_values
+
+    def function(weights: Any, observations: Any) -> Any:
+        with keras.StatelessScope(zip(model.weights, weights, strict=True)):
+            return mean_q_values(model, observations, symmetries)
+
+    shapes = [tf.TensorSpec(weight.shape, weight.dtype) for weight in model.weights]
+    return model, tf.function(function, input_signature=[shapes, batch_signature(env.observation_space)])

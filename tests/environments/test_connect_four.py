@@ -15,8 +15,9 @@ from environments.known import symmetries_of
 from environments.make import make_env
 from examples import match
 from examples.connect_four import ME, OTHER, Board, ConnectFour
-from examples.opponents import models_in
+from examples.opponents import load_player, models_in
 from examples.self_play import KeepSelves, check_folder
+from storage.loading import load_q_values
 from storage.model_file import read_model
 from train import train
 
@@ -167,6 +168,15 @@ def test_a_folder_plays_with_each_of_its_models(selves: Path) -> None:
     assert one != other
     env = ConnectFour(str(selves))
     assert {answers(env, seed) for seed in range(20)} == {one, other}
+
+
+def test_models_that_share_a_network_keep_their_own_weights(selves: Path) -> None:
+    seen = np.stack([board("XXO.O..").seen_by(ME), board("..O.OXX").seen_by(ME)])
+    players = [load_player(path, ConnectFour()) for path in models_in(selves)]
+    for path, player in zip(models_in(selves), players, strict=True):
+        expected = load_q_values(read_model(path, only_weights=True), ConnectFour())(seen)
+        np.testing.assert_allclose(player(seen), expected, rtol=1e-5)
+    assert not np.allclose(players[0](seen), players[1](seen))
 
 
 def test_a_file_that_cannot_play_is_refused(selves: Path, saved_model: Any, tmp_path: Path) -> None:
