@@ -248,7 +248,7 @@ ROOM_FAULTS = [
                 'part.set_state(state["parts"][name])',
                 f'name == "{part}" or part.set_state(state["parts"][name])',
             )
-            for part in ("windows", "guard", "evaluation", "models", "clock", "epochs")
+            for part in ("windows", "guard", "evaluation", "contest", "models", "clock", "epochs")
         ),
     ),
     *faults(

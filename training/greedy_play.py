@@ -43,8 +43,9 @@ class GreedyEpisodes:
     overestimation: np.ndarray
 
     def scores(self) -> dict[str, float]:
-        """Average the episodes: returns, length, overestimation, and shares of the outcomes."""
+        """Average the episodes: their number, returns, length, overestimation, and shares of the outcomes."""
         scores = {
+            "episodes": len(self.returns),
             "avg": self.returns.mean(),
             "std": self.returns.std(),
             "min": self.returns.min(),

@@ -21,6 +21,7 @@ from storage.checkpoint import checkpoint_errors_as_input_error
 from storage.run_folder import add_to_record, claim_folder, lock_run, record_start
 from training.agents import Agent
 from training.clock import Clock
+from training.contest import Contest
 from training.divergence import DivergenceGuard
 from training.epochs import Epochs, default_callbacks
 from training.evaluation import GreedyEvaluation
@@ -58,9 +59,11 @@ class Run:
         self._windows = EpisodeWindows(config, envs.count)
         self._guard = DivergenceGuard(config)
         self._models = ModelKeeper(config, self._log_dir.name, agent, envs)
+        self._contest = Contest(agent)
         self._clock = Clock()
         self._parts: dict[str, Part] = {
-            "windows": self._windows, "guard": self._guard, "models": self._models, "clock": self._clock,
+            "windows": self._windows, "guard": self._guard, "models": self._models, "contest": self._contest,
+            "clock": self._clock,
         }  # fmt: skip
         self._snapshots = Snapshots(config, self._log_dir, agent, envs, self._parts)
         try:
@@ -191,8 +194,26 @@ class Run:
         return self._agent.steps if self._config.steps else episodes
 
     def _evaluate(self, episodes: int) -> None:
-        if self._evaluation.is_best(self._agent.q_values, self._time(episodes)):
+        returns = self._evaluation.evaluate(self._agent.q_values, self._time(episodes)).returns
+        if self._contest.enter(episodes, self._evaluation.scores, returns):
             self._models.save_best(self._evaluation.scores, episodes)
+
+    def _decide_contest(self) -> None:
+        """Where more than one model may be the best, play on until it is clear, at most as much as all evaluations.
+
+        Raises:
+            InterruptedPlay: a signal asks the run to end; the best model so far stays.
+        """
+        if not self._contest.is_open:
+            return
+        if not self._quiet:
+            say("playing more episodes to choose the best model")
+        best = self._contest.decide(
+            lambda episodes, first: self._evaluation.play(self._agent.q_values, episodes, first).returns,
+            budget=self._evaluation.count * self._config.evaluate_episodes,
+        )
+        with self._contest.lend_weights(best):
+            self._models.save_best(best.scores, best.episode)
 
     def _claim_again_if_deleted(self) -> None:
         """If the run's folder was deleted, say so, make it again, and keep other processes out of it again."""
@@ -215,6 +236,8 @@ class Run:
                 self._end_window(window, is_last=True)
             if not self._evaluation.is_up_to_date(self._time(episodes)) and not self._signal.received:
                 self._evaluate(episodes)
+            if not self._signal.received:
+                self._decide_contest()
         if not (self._signal.received and self._agent.progress == 1):  # else it is done on resuming
             self._models.save_last(episodes)
             if self._models.last and self._agent.progress == 1:

@@ -30,7 +30,7 @@ def summary(result: RunResult) -> str:
         lines += [
             f"best model  {result.best.path}",
             f"            greedy return avg {scores['avg']:.2f}, min {scores['min']:g}, max {scores['max']:g} over "
-            f"{config.evaluate_episodes:,} starts, after {result.best.episode:,} episodes",
+            f"{int(scores['episodes']):,} starts, after {result.best.episode:,} episodes",
         ]
     if result.last:
         lines.append(f"last model  {result.last.path}")

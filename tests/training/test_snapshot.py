@@ -8,13 +8,14 @@ from test_resume import interrupted_after
 from config import Config
 from train import train
 from training.clock import Clock
+from training.contest import Contest
 from training.divergence import DivergenceGuard
 from training.epochs import Epochs
 from training.evaluation import GreedyEvaluation
 from training.models import ModelKeeper
 from training.windows import EpisodeWindows
 
-PARTS: set[type] = {EpisodeWindows, DivergenceGuard, GreedyEvaluation, ModelKeeper, Clock, Epochs}
+PARTS: set[type] = {EpisodeWindows, DivergenceGuard, GreedyEvaluation, Contest, ModelKeeper, Clock, Epochs}
 
 
 def test_every_part_of_a_run_is_restored(small_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:

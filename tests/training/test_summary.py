@@ -13,7 +13,7 @@ from training.models import ModelRecord
 from training.result import RunResult
 from training.summary import CHARTS_PAGE, summary
 
-SCORES = {"avg": 21.317, "min": 5.0, "max": 25.0}
+SCORES = {"avg": 21.317, "min": 5.0, "max": 25.0, "episodes": 2000.0}
 AGENT: Any = SimpleNamespace(memory_use=lambda: ("replay", 120_000_000))
 FINISHED = RunResult(
     config=Config(seed=1), log_dir=Path("logs/run"), episodes=25_000, steps=250_000, updates=15_000, seconds=125.4,

@@ -136,7 +136,9 @@ def signal_in_evaluation(number: int, lanes: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("number", "stopping_early"), [(1, False), (2, False), (3, False), (1, True)], ids=["1", "2", "3", "stopped"]
+    ("number", "stopping_early"),
+    [(1, False), (2, False), (3, False), (5, False), (1, True)],
+    ids=["1", "2", "3", "final round", "stopped"],
 )
 def test_a_signal_in_an_evaluation(small_config: MakeConfig, tmp_path: Path, number: int, stopping_early: bool) -> None:
     """The evaluation is interrupted, and the resumed run is the same. A run in its closing evaluation, after
