@@ -8,18 +8,22 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+LONGEST_PREFIX = 200  # bytes: a file name may have 255
+
 
 @contextlib.contextmanager
 def atomic_write(path: Path, suffix: str = ".part") -> Iterator[Path]:
     """Write a file whole or not at all.
 
     Yields:
-        A temporary path beside `path`. It takes the place of `path` once the block has ended and the data is on disk.
+        A temporary path beside `path`, with a dot before its name. It takes the place of `path` once the block has
+        ended and the data is on disk. A kill leaves it behind.
 
     Raises:
         OSError: the file cannot be written; the old one at `path` is still there.
     """
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=suffix, delete=False) as file:
+    prefix = f".{os.fsdecode(os.fsencode(path.name)[:LONGEST_PREFIX])}."
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, suffix=suffix, delete=False) as file:
         temporary = Path(file.name)
     try:
         yield temporary

@@ -65,7 +65,8 @@ class ModelKeeper:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._agent.save(path, ModelInfo(self._config, *self._spaces, episode, scores, versions()))
-            for older in self._files(kind):
+            half_written = path.parent.glob(f".{glob.escape(self._name)}__*")  # left by a kill
+            for older in [*self._files(kind), *half_written]:
                 if older != path:
                     older.unlink()
         except OSError as error:

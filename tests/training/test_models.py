@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from config import Config
+from storage.atomic import atomic_write
 from storage.model_file import ModelInfo
 from training.models import ModelKeeper, ModelRecord
 
@@ -63,6 +64,23 @@ def test_other_files_stay(tmp_path: Path) -> None:
     models.save_best(BETTER, 40)
     assert models.best and models.last
     assert files_in(tmp_path) == sorted([*before, models.best.path.name, models.last.path.name])
+
+
+def test_a_half_written_model_left_by_a_kill_is_deleted(tmp_path: Path) -> None:
+    names = (
+        "run__best__1.00max_1.00avg_1.00min.model",
+        "run__best__2.00max_1.00avg_1.00min.model",
+        "run2__best__x.model",
+    )
+    for name in names:
+        with atomic_write(tmp_path / name, ".keras") as temporary:
+            half = temporary.name
+        (tmp_path / name).rename(tmp_path / half)  # as a kill in the block would have left it
+    models = keeper_in(tmp_path)
+    models.save_best(GOOD, 20)
+    assert models.best
+    hidden, path = files_in(tmp_path)
+    assert hidden.startswith(".run2__best__x.model.") and path == models.best.path.name
 
 
 def test_the_last_model_is_named_after_the_latest_window(tmp_path: Path) -> None:
