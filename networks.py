@@ -22,6 +22,7 @@ from environments.symmetry import AT_A_TIME, Symmetry
 
 NAME = "q_network"  # of all models made here, but not of a user's own
 LARGEST_GRID = 64  # an image with a longer side is a screen, not a board
+LARGEST_PIXEL = 2.0**16  # a wider bound says nothing of the pixels
 FINE = 16  # a board with a longer side is pooled, and seen on a few scales
 SCALES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48])  # distances on a large board, in cells
 SHARPNESS = 10.0  # factor on the attention's scores, which lets a head settle on one line from the start
@@ -127,7 +128,8 @@ def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: 
         return _dense(_one_hot(inputs, space), 256)
     numbers = ops.cast(inputs, "float32")
     if isinstance(space, Box):
-        numbers = layers.Rescaling(_scale(space))(inputs)
+        are_pixels = is_image or inputs.dtype == "uint8"
+        numbers = layers.Rescaling(_pixel_scale(space) if are_pixels else _vector_scale(space))(inputs)
     if not is_image:
         return _dense(layers.Flatten()(numbers), 256, normalized=True)
     pixels = _channels_last(numbers, stack)
@@ -136,16 +138,20 @@ def _features(inputs: keras.KerasTensor, space: gym.Space, network: str, stack: 
     if max(pixels.shape[1:3]) > LARGEST_GRID:
         return _nature(pixels)
     board = layers.Flatten()(pixels) if network == "dense" else _grid(pixels, name)
-    return _dense(board, 256, n_layers=3)
+    return _dense(board, 256, n_layers=3, normalized=True)
 
 
-def _scale(space: Box) -> Any:
-    """The factors that bring pixels to [0, 1], and numbers of at most 1 in size to exactly 1.
+def _pixel_scale(space: Box) -> float:
+    """The factor that brings pixels of any dtype to at most 1 in size, if the space bounds them."""
+    largest = max(abs(float(space.low.min())), abs(float(space.high.max())))
+    return 1 / largest if 0 < largest <= LARGEST_PIXEL else 1.0
+
+
+def _vector_scale(space: Box) -> list[float]:
+    """The factors that bring numbers of at most 1 in size to exactly 1, and leave larger ones.
 
     Small numbers would be lost beside larger ones (MountainCar's velocity is at most 0.07).
     """
-    if space.dtype == np.uint8:
-        return 1 / max(1.0, float(space.high.max()))
     largest = np.maximum(np.abs(space.low.astype(float)), np.abs(space.high.astype(float)))
     return (1 / np.where((largest > 0) & (largest < 1), largest, 1)).tolist()
 

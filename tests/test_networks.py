@@ -70,6 +70,36 @@ def test_numbers_that_stay_small_are_stretched() -> None:
     np.testing.assert_allclose(stretched(np.array([[0.5, 0.035, 3.0]], np.float32)), [[0.5, 0.5, 3.0]], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("space", "factor"),
+    [
+        (gym.spaces.Box(0, 255, (8, 8, 1), np.uint8), 1 / 255),
+        (gym.spaces.Box(0, 10, (8, 8, 1), np.uint8), 1 / 10),
+        (gym.spaces.Box(0, 255, (8, 8, 1), np.float32), 1 / 255),
+        (gym.spaces.Box(0, 255, (8, 8, 1), np.int32), 1 / 255),
+        (gym.spaces.Box(-128, 127, (8, 8, 1), np.int8), 1 / 128),
+        (gym.spaces.Box(0, 65_535, (8, 8, 1), np.uint16), 1 / 65_535),
+        (gym.spaces.Box(0, 0.5, (8, 8, 1), np.float32), 2.0),
+        (gym.spaces.Box(-np.inf, np.inf, (8, 8, 1), np.float32), 1.0),
+        (gym.spaces.Box(-1e10, 1e10, (8, 8, 1), np.float64), 1.0),
+        (gym.spaces.Box(0, 1, (8, 8, 1), bool), 1.0),  # type: ignore[arg-type]
+        (gym.spaces.Box(0, 0, (8, 8, 1), np.uint8), 1.0),
+        (gym.spaces.Box(0, 255, (128,), np.uint8), 1 / 255),  # the memory of an Atari
+    ],
+    ids=str,
+)
+def test_pixels_of_every_dtype_are_scaled_by_their_bounds(space: gym.spaces.Box, factor: float) -> None:
+    model = build_q_network(space, 2)
+    (scaling,) = (layer for layer in model.layers if type(layer) is keras.layers.Rescaling)
+    assert scaling.scale == pytest.approx(factor, rel=1e-12)
+
+
+def test_layers_behind_a_board_are_normalized() -> None:
+    """Without it all units of the first one die on an egocentric grid."""
+    kinds = [type(layer).__name__ for layer in build_q_network(BOARD, 9).layers]
+    assert kinds[-10:] == ["Dense", "LayerNormalization", "Activation"] * 3 + ["Dense"]
+
+
 def test_refusals() -> None:
     with pytest.raises(InputError, match="--network tutorial needs images, "):
         build_q_network(gym.spaces.Discrete(4), 2, "tutorial")
