@@ -42,7 +42,8 @@ class Config:
     lanes: int = setting(32, "environments stepped side by side", at_least=1, at_most=16_384)
     models_dir: str = setting("models", "folder for .model files", may_repeat=True, compared=False)
     logs_dir: str = setting("logs", "folder for TensorBoard logs, a subfolder per run", may_repeat=True, compared=False)
-    aggregate_every: int = setting(50, "episodes per window; what is logged is aggregated over windows", at_least=1)
+    aggregate_every: int = setting(50, "least episodes per window; what is logged is aggregated over "
+        "windows, about 500 at most where --steps limits the run", at_least=1)
     checkpoint_every: float = setting(60.0, "seconds between checkpoints, from which --resume continues; 0 writes "
         "none", at_least=0, compared=False)
     init_from: str | None = setting(None, ".model file with initial weights for the network")

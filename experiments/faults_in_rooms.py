@@ -280,7 +280,7 @@ ROOM_FAULTS = [
         ("a logger's rows after the checkpoint left in", "os.truncate(callback.filename", "print(callback.filename"),
         (
             "EarlyStopping starts from scratch",
-            "vars(callback).update({name: state[name] for name in EARLY_STOPPING})",
+            "vars(callback).update({name: state[name] for name in _attributes(callback)})",
             "pass",
         ),
     ),

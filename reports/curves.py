@@ -34,6 +34,7 @@ class RunLog(NamedTuple):
         curves: the values of each tag, oldest first, float64 (points,).
         episodes: for each tag, the last episode of the window of each point, float64 (points,).
         stopped: why the run stopped itself, "" if it did not.
+        finished: whether it did all that its settings ask for.
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class RunLog(NamedTuple):
     curves: Mapping[str, np.ndarray]
     episodes: Mapping[str, np.ndarray]
     stopped: str
+    finished: bool = False
 
     def curve(self, tag: str) -> np.ndarray:
         """Return the values of a tag, float64 (points,); none if the run has no such curve."""
@@ -66,7 +68,16 @@ def read_run(folder: Path) -> RunLog:
     points = {tag: of for tag, of in points.items() if of}
     curves = {tag: np.array(list(of.values())) for tag, of in points.items()}
     episodes = {tag: np.array(list(of), float) for tag, of in points.items()}
-    return RunLog(folder.resolve(), config, curves, episodes, one_line(str(record.get("stopped", ""))))
+    stopped = one_line(str(record.get("stopped", "")))
+    return RunLog(folder.resolve(), config, curves, episodes, stopped, _is_finished(record, config))
+
+
+def _is_finished(record: Mapping[str, Any], config: Config) -> bool:
+    """Whether a run ended at its limit. The curves do not tell: its last episodes may fill no window."""
+    match record.get("ended"):
+        case {"episodes": int(episodes), "steps": int(steps)}:
+            return episodes >= config.episodes or (config.steps is not None and steps >= config.steps)
+    return False
 
 
 def read_points(folder: Path) -> Iterator[tuple[str, int, float]]:

@@ -31,7 +31,7 @@ def no_episode(log: RunLog) -> str | None:
 def unfinished(log: RunLog) -> str | None:
     """Find a run that was interrupted."""
     steps, config = log.curve(STEPS), log.config
-    if not len(steps):
+    if not len(steps) or log.finished:
         return None
     episodes = log.episodes[STEPS][-1]
     done, total, unit = (steps[-1], config.steps, "steps") if config.steps else (episodes, config.episodes, "episodes")
@@ -101,7 +101,8 @@ def _random_level(log: RunLog) -> tuple[float, float] | None:
         return None
     spans = (log.curves[REWARD_MAX] - log.curves[REWARD_MIN])[is_random]
     # The span of a few dozen draws is about four standard deviations.
-    errors = 2 * spans.mean() / 4 / np.sqrt(log.config.aggregate_every * is_random.sum())
+    counts = np.diff(log.episodes[REWARD_AVG], prepend=0)[is_random]
+    errors = 2 * spans.mean() / 4 / np.sqrt(counts.sum())
     return float(averages[is_random].mean()), float(errors)
 
 

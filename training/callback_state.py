@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras.callbacks import Callback, CSVLogger, EarlyStopping, LearningRateScheduler
+from keras.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ProgbarLogger,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+)
 
 from training.callbacks import RunCallback
+from training.learning_rate import LinearDecay
 
-EARLY_STOPPING = ("wait", "stopped_epoch", "best", "best_epoch", "best_weights")
+# The attributes that a callback goes on with.
+STATE: Mapping[type[Callback], tuple[str, ...]] = {
+    CSVLogger: ("keys",),
+    EarlyStopping: ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
+    LearningRateScheduler: (),
+    LinearDecay: ("share", "latest"),
+    ModelCheckpoint: ("best",),
+    ProgbarLogger: (),
+    ReduceLROnPlateau: ("wait", "cooldown_counter", "best"),
+    TerminateOnNaN: (),
+}
 
 
 def get_callbacks_state(callbacks: Sequence[Callback]) -> list[dict[str, Any]]:
@@ -19,10 +39,9 @@ def get_callbacks_state(callbacks: Sequence[Callback]) -> list[dict[str, Any]]:
     states: list[dict[str, Any]] = []
     for callback in callbacks:
         state: dict[str, Any] = {"class": type(callback).__name__}
-        if isinstance(callback, EarlyStopping):
-            state |= {name: vars(callback)[name] for name in EARLY_STOPPING}
+        state |= {name: vars(callback)[name] for name in _attributes(callback)}
         if isinstance(callback, CSVLogger):
-            state |= {"size": os.path.getsize(callback.filename), "keys": callback.keys}
+            state["size"] = os.path.getsize(callback.filename)
         states.append(state)
     return states
 
@@ -47,17 +66,8 @@ def prepare_callbacks(callbacks: Sequence[Callback], states: Sequence[dict[str, 
 def set_callbacks_state(callbacks: Sequence[Callback], states: Sequence[dict[str, Any]]) -> None:
     """After training has begun again, restore what `get_callbacks_state` saved."""
     for callback, state in _pairs(callbacks, states):
-        if isinstance(callback, EarlyStopping) and state:
-            vars(callback).update({name: state[name] for name in EARLY_STOPPING})
-        if isinstance(callback, CSVLogger) and state:
-            callback.keys = state["keys"]
-
-
-def name_columns(callbacks: Sequence[Callback], names: Collection[str]) -> None:
-    """Give loggers that have no columns yet a column for every name: Keras takes those of the first window."""
-    for callback in callbacks:
-        if isinstance(callback, CSVLogger) and callback.keys is None:
-            callback.keys = sorted(names)
+        if state:
+            vars(callback).update({name: state[name] for name in _attributes(callback)})
 
 
 def _pairs(
@@ -71,6 +81,11 @@ def _pairs(
     return [(callback, of_class.pop(0) if of_class else None) for callback, of_class in pairs]
 
 
+def _attributes(callback: Callback) -> tuple[str, ...]:
+    """Names of the attributes that are saved, also of a subclass."""
+    return tuple(name for kind, names in STATE.items() if isinstance(callback, kind) for name in names)
+
+
 def _is_known(callback: Callback) -> bool:
-    """Whether all state of a callback is saved: this project's have none."""
-    return isinstance(callback, RunCallback) or type(callback) in (EarlyStopping, CSVLogger, LearningRateScheduler)
+    """Whether all state of a callback is saved: this project's others have none."""
+    return isinstance(callback, RunCallback) or type(callback) in STATE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,9 +11,11 @@ import keras
 
 from console.messages import say
 from training.agents import Agent
-from training.callback_state import get_callbacks_state, name_columns, prepare_callbacks, set_callbacks_state
+from training.callback_state import get_callbacks_state, prepare_callbacks, set_callbacks_state
 from training.evaluation import GreedyEvaluation
+from training.learning_rate import LinearDecay
 from training.pictures import Pictures
+from training.stock_callbacks import PARAMS, name_columns, prepare_stock_callbacks
 from training.tags import SOMETIMES
 from training.tensorboard_callback import EpisodeTensorBoard
 
@@ -25,18 +26,20 @@ class Epochs:
     Args:
         callbacks: in the order in which they are called. Later ones see what earlier ones add to the logs.
         agent, evaluation: for `RunCallback`.
+
+    Raises:
+        InputError: a callback cannot do its work in a run.
     """
 
     def __init__(
         self, callbacks: Sequence[keras.callbacks.Callback], agent: Agent, evaluation: GreedyEvaluation
     ) -> None:
+        prepare_stock_callbacks(callbacks)
         self._callbacks = callbacks
         self._agent = agent
         self._list = keras.callbacks.CallbackList(
-            list(callbacks), model=agent.online, agent=agent, evaluation=evaluation
+            list(callbacks), model=agent.online, agent=agent, evaluation=evaluation, **PARAMS
         )
-        for callback in callbacks:
-            _maximise_scores(callback)
         self._has_begun = self._window_is_open = False
 
     def begin(self) -> None:
@@ -88,24 +91,10 @@ def default_callbacks(
     which writes what the others have added to the logs."""
     config = agent.config
     tensorboard = EpisodeTensorBoard(log_dir, config, resumed, _later(callbacks))
-    return [*_learning_rate_schedule(agent), *callbacks, Pictures(config), tensorboard]
+    schedule = [LinearDecay(config.learning_rate)] if config.learning_rate_schedule == "linear" else []
+    return [*schedule, *callbacks, Pictures(config), tensorboard]
 
 
 def _later(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[str, ...]:
     """Names of the numbers that only some windows have."""
     return (*SOMETIMES, *(name for callback in callbacks for name in getattr(callback, "adds", ())))
-
-
-def _maximise_scores(callback: keras.callbacks.Callback) -> None:
-    """Tell a callback that monitors a return in Keras's mode "auto" that more is better: Keras knows metrics alone."""
-    monitored = str(getattr(callback, "monitor", ""))
-    if getattr(callback, "mode", "") == "auto" and re.fullmatch(r"(reward|greedy)_(avg|min|max)", monitored):
-        callback.mode = "max"
-
-
-def _learning_rate_schedule(agent: Agent) -> list[keras.callbacks.Callback]:
-    """Keras's own scheduler, which sets the rate when a window begins; none for a constant rate."""
-    if agent.config.learning_rate_schedule == "constant":
-        return []
-    falling = keras.optimizers.schedules.PolynomialDecay(agent.config.learning_rate, 1.0, end_learning_rate=0.0)
-    return [keras.callbacks.LearningRateScheduler(lambda window: float(falling(agent.progress)))]

@@ -1,7 +1,8 @@
-"""Windows of `aggregate_every` episodes, and the numbers of each."""
+"""Windows of `aggregate_every` episodes or more, and the numbers of each."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from config import Config
 from environments.lanes import Step
 from environments.spaces import check_like
 from losses import UpdateStats
+
+MOST = 500  # windows of a run that --steps limits: what a screen can show
 
 
 class Window(NamedTuple):
@@ -50,8 +53,11 @@ class Window(NamedTuple):
 class EpisodeWindows:
     """Counts episodes and cuts them into windows.
 
+    A window has `aggregate_every` episodes; more where `steps` limits the run and episodes are so short that there
+    would be over `MOST` windows, but not more than there are between two evaluations.
+
     Args:
-        config: `aggregate_every`, and `episodes`, beyond which none are counted.
+        config: `aggregate_every`, `steps`, `evaluate_every`, and `episodes`, beyond which none are counted.
         lanes: number of environments.
 
     Attributes:
@@ -60,15 +66,17 @@ class EpisodeWindows:
 
     def __init__(self, config: Config, lanes: int) -> None:
         self._size, self._most = config.aggregate_every, config.episodes
+        self._least_steps = min((config.steps or 0) // MOST, config.evaluate_every)
         self._returns, self._lengths = np.zeros(lanes), np.zeros(lanes, int)  # of the episodes being played
         self._ended: list[tuple[float, int]] = []  # return and length of those in the open window
         self._updates: list[UpdateStats] = []
+        self._before, self._open_steps = 0, 0  # episodes of the windows that have ended, steps of those in the open one
         self.index = 0
 
     @property
     def episodes(self) -> int:
         """Episodes that have ended so far."""
-        return self.index * self._size + len(self._ended)
+        return self._before + len(self._ended)
 
     def add(self, step: Step, updates: Sequence[UpdateStats]) -> int:
         """Count a step of every lane and the updates after it. Returns how many episodes ended with it."""
@@ -77,6 +85,7 @@ class EpisodeWindows:
         self._updates += updates
         lanes = np.flatnonzero(step.ended)[: self._most - self.episodes]
         self._ended += zip(self._returns[lanes].tolist(), self._lengths[lanes].tolist(), strict=True)
+        self._open_steps += int(self._lengths[lanes].sum())
         self._returns[lanes] = self._lengths[lanes] = 0
         return len(lanes)
 
@@ -84,9 +93,16 @@ class EpisodeWindows:
         """End the windows that are full; several if many episodes ended in one step, which then share their updates."""
         windows = []
         updates = self._updates
-        while len(self._ended) >= self._size:
-            windows.append(self._end(self._size, updates))
+        while size := self._full_size():
+            windows.append(self._end(size, updates))
         return windows
+
+    def _full_size(self) -> int:
+        """Return with how many episodes the open window is full; 0 if it is not yet."""
+        if len(self._ended) < self._size or self._open_steps < self._least_steps:
+            return 0
+        steps = itertools.accumulate(length for _, length in self._ended)
+        return next(n for n, sum_ in enumerate(steps, 1) if n >= self._size and sum_ >= self._least_steps)
 
     def cut_rest(self) -> Window | None:
         """End the open window, short as it may be; None if no episode ended in it."""
@@ -94,7 +110,9 @@ class EpisodeWindows:
 
     def _end(self, size: int, updates: Sequence[UpdateStats]) -> Window:
         episodes, self._ended, self._updates = self._ended[:size], self._ended[size:], []
-        window = Window(self.index, self.index * self._size + size, episodes, updates)
+        self._before += size
+        self._open_steps -= sum(length for _, length in episodes)
+        window = Window(self.index, self._before, episodes, updates)
         self.index += 1
         return window
 
@@ -109,6 +127,7 @@ class EpisodeWindows:
             "lengths": self._lengths,
             "ended": self._ended,
             "updates": np.array(self._updates, float).reshape(-1, len(UpdateStats._fields)),
+            "before": self._before,
             "index": self.index,
         }
 
@@ -122,5 +141,6 @@ class EpisodeWindows:
         check_like("lengths", state["lengths"], self._lengths)
         self._returns, self._lengths = state["returns"], state["lengths"]
         self._ended = [(float(total), int(length)) for total, length in state["ended"]]
+        self._open_steps = sum(length for _, length in self._ended)
         self._updates = [UpdateStats(*update) for update in state["updates"].tolist()]
-        self.index = int(state["index"])
+        self._before, self.index = int(state["before"]), int(state["index"])

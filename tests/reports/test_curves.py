@@ -59,6 +59,21 @@ def test_damaged_files_are_read_up_to_the_damage(tmp_path: Path) -> None:
     assert counts == {0, 1, 2, 3, 4}  # the layout of charts, and three windows
 
 
+@pytest.mark.parametrize(
+    ("ended", "limits", "finished"),
+    [
+        ({"episodes": 500, "steps": 9_000}, {"episodes": 500}, True),
+        ({"episodes": 30, "steps": 9_000}, {"episodes": 500, "steps": 9_000}, True),
+        ({"episodes": 30, "steps": 8_999}, {"episodes": 500, "steps": 9_000}, False),  # it was extended
+        (None, {}, False),
+    ],
+)
+def test_a_finished_run(tmp_path: Path, ended: dict[str, int] | None, limits: dict[str, Any], finished: bool) -> None:
+    record = {"format": 2, "config": dataclasses.asdict(Config(**limits)), "starts": []}
+    (tmp_path / "run.json").write_text(json.dumps(record if ended is None else {**record, "ended": ended}))
+    assert read_run(tmp_path).finished == finished
+
+
 def test_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no run\.json"):
         read_run(tmp_path)

@@ -139,6 +139,7 @@ def test_by_hand() -> None:
     assert text.startswith("it was not finished: 500 of 501 episodes")
     (text,) = find_problems(log(Config(episodes=999, steps=20_000), curves_of([0.0] * 10)))
     assert text.startswith("it was not finished: 10,000 of 20,000 steps")
+    assert find_problems(log(Config(episodes=501), curves_of([0.0] * 10))._replace(finished=True)) == []
     (text,) = find_problems(log(config, {}))
     assert text.startswith("no window of episodes ended")
 

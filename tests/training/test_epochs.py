@@ -18,6 +18,7 @@ from storage.checkpoint import Checkpoints
 from train import train
 from training.callbacks import RunCallback
 from training.epochs import Epochs, default_callbacks
+from training.learning_rate import LinearDecay
 from training.pictures import Pictures
 from training.tensorboard_callback import EpisodeTensorBoard
 
@@ -169,7 +170,7 @@ def test_callbacks_are_ended_if_a_run_cannot_go_on(small_config: MakeConfig) -> 
 def test_default_callbacks_are_in_order(small_config: MakeConfig, tmp_path: Path) -> None:
     """The schedule first; TensorBoard last, as it writes what all others add."""
     calls, agent = Calls(), an_agent()
-    for schedule, kinds in (("constant", []), ("linear", [keras.callbacks.LearningRateScheduler])):
+    for schedule, kinds in (("constant", []), ("linear", [LinearDecay])):
         agent.config = small_config(learning_rate_schedule=schedule)
         found = default_callbacks(agent, tmp_path, [calls], resumed=False)
         assert [type(callback) for callback in found] == [*kinds, Calls, Pictures, EpisodeTensorBoard]

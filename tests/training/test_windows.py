@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,29 @@ def test_windows_that_end_in_one_step_share_their_updates() -> None:
     assert third == Window(2, 6, [(4.0, 1), (0.0, 1)], [second])
     assert last == Window(4, 10, [(3.0, 1), (4.0, 1)], [second])
     assert windows.cut() == [] and windows.episodes == 10
+
+
+def test_short_episodes_share_a_window() -> None:
+    """Of 5,000 steps, a window has at least 10: five episodes of two steps, although two would do."""
+    windows = EpisodeWindows(Config(aggregate_every=2, steps=5_000), 2)
+    cuts = []
+    for step in range(10):
+        windows.add(step_of([1, 1], [step % 2 == 1] * 2), NO_UPDATES)
+        cuts.append([(window.last_episode, len(window.episodes)) for window in windows.cut()])
+    assert cuts[1::2] == [[], [], [(5, 5)], [], [(10, 5)]] and not any(cuts[::2])
+    assert (windows.index, windows.episodes) == (2, 10)
+
+
+@pytest.mark.parametrize("limits", [{"steps": 5_000}, {"steps": 10**9, "evaluate_every": 10}])
+def test_long_episodes_keep_their_windows(limits: dict[str, Any]) -> None:
+    """Of 12 steps, one is a window; of 9 and 1 only both are. Evaluations need windows, whatever the limit."""
+    windows = EpisodeWindows(Config(aggregate_every=1, **limits), 1)
+    found = []
+    for length in (12, 9, 1):
+        for step in range(1, length + 1):
+            windows.add(step_of([1], [step == length]), NO_UPDATES)
+            found += [window.last_episode for window in windows.cut()]
+    assert found == [1, 3]
 
 
 def test_no_more_episodes_are_counted_than_the_run_has() -> None:
