@@ -8,11 +8,13 @@ import numpy as np
 
 from reports.curves import RunLog
 from training.tags import (
+    DEAD_UNITS,
     EPISODE_LENGTH,
     EPSILON,
     GREEDY_AVG,
     Q_LIMIT,
     Q_MEAN,
+    Q_SPREAD,
     REWARD_AVG,
     REWARD_MAX,
     REWARD_MIN,
@@ -93,6 +95,18 @@ def q_ran_away(log: RunLog) -> str | None:
     )
 
 
+def constant_q(log: RunLog) -> str | None:
+    """Find Q-values that no longer depend on the observation, but for rounding."""
+    spread, q, dead = log.curve(Q_SPREAD), log.curve(Q_MEAN), log.curve(DEAD_UNITS)
+    if not (len(spread) and len(q) and log.curves[UPDATES][-1]) or spread[-1] > 1e-5 * abs(q[-1]):
+        return None
+    share = f"{dead[-1]:.0%} of its units are dead, 0 for every observation: " if len(dead) else ""
+    return (
+        f"the network is blind: its Q-values are the same whatever it sees ({share}lower --learning-rate "
+        f"{log.config.learning_rate:g}, set --gradient-clip, or try another --network)"
+    )
+
+
 def _random_level(log: RunLog) -> tuple[float, float] | None:
     """Return the mean return of nearly random play and about two standard errors of it; None without such windows."""
     epsilon, averages = log.curve(EPSILON), log.curve(REWARD_AVG)
@@ -139,6 +153,7 @@ CHECKS: tuple[Callable[[RunLog], str | None], ...] = (
     still_exploring,
     small_memory,
     q_ran_away,
+    constant_q,
     stuck_at_random,
     collapsed,
 )

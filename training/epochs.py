@@ -14,6 +14,7 @@ from training.agents import Agent
 from training.callback_state import get_callbacks_state, prepare_callbacks, set_callbacks_state
 from training.evaluation import GreedyEvaluation
 from training.learning_rate import LinearDecay
+from training.network_health import NetworkHealth
 from training.pictures import Pictures
 from training.stock_callbacks import PARAMS, name_columns, prepare_stock_callbacks
 from training.tags import SOMETIMES
@@ -87,9 +88,10 @@ class Epochs:
 def default_callbacks(
     agent: Agent, log_dir: Path, callbacks: Sequence[keras.callbacks.Callback], resumed: bool
 ) -> list[keras.callbacks.Callback]:
-    """All callbacks of a run, in order: the learning rate's schedule, the user's, pictures, and TensorBoard at the end,
-    which writes what the others have added to the logs."""
+    """All callbacks of a run, in order: the learning rate's schedule, the network's health, the user's, pictures, and
+    TensorBoard at the end, which writes what the others have added to the logs."""
     config = agent.config
+    callbacks = [NetworkHealth(), *callbacks]
     tensorboard = EpisodeTensorBoard(log_dir, config, resumed, _later(callbacks))
     schedule = [LinearDecay(config.learning_rate)] if config.learning_rate_schedule == "linear" else []
     return [*schedule, *callbacks, Pictures(config), tensorboard]

@@ -16,6 +16,7 @@ GREEDY_AVG, GREEDY_MIN, GREEDY_MAX = tag("greedy_avg"), tag("greedy_min"), tag("
 EPISODE_LENGTH, STEPS, UPDATES = tag("episode_length"), tag("steps"), tag("updates")
 EPSILON, LOSS, STEPS_PER_SECOND = tag("epsilon"), tag("loss"), tag("steps_per_second")
 Q_MEAN, Q_MAX, Q_LIMIT = tag("q_mean"), tag("q_max"), tag("q_limit")
+DEAD_UNITS, EFFECTIVE_RANK, Q_SPREAD = tag("dead_units"), tag("effective_rank"), tag("q_spread")
 PERCENT_OF_OPTIMUM = tag("percent_of_optimum")
 SEE_POLICY, SEE_START, SEE_WORST = tag("see_policy"), tag("see_start"), tag("see_worst")
 
@@ -49,5 +50,6 @@ CHARTS = (
     Chart("epsilon", (EPSILON,)),
     Chart("loss", (LOSS,)),
     Chart("Q-values, and what rewards and discount allow", (Q_MEAN, Q_MAX, Q_LIMIT)),
+    Chart("dead units and effective rank, as shares", (DEAD_UNITS, EFFECTIVE_RANK)),
     Chart("steps per second", (STEPS_PER_SECOND,)),
 )

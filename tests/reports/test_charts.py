@@ -42,12 +42,13 @@ def test_charts_of_blob_and_of_others(small_config: MakeConfig) -> None:
         ("epsilon", ["^run/epsilon$"]),
         ("loss", ["^run/loss$"]),
         ("Q-values, and what rewards and discount allow", ["^run/q_mean$", "^run/q_max$", "^run/q_limit$"]),
+        ("dead units and effective rank, as shares", ["^run/dead_units$", "^run/effective_rank$"]),
         ("steps per second", ["^run/steps_per_second$"]),
     ]
     # Every tag that is named anywhere is one that a run writes.
     written = {value.tag for _, value in read_values(run.log_dir)}
     named = {value for name, value in vars(tags).items() if name.isupper() and isinstance(value, str)}
-    assert named <= written and len(named) == 19
+    assert named <= written and len(named) == 22
     assert {tag for chart in CHARTS for tag in chart.tags} | set(EVERY_WINDOW) <= {
         tag for tag, _, _ in read_points(run.log_dir)
     }

@@ -92,6 +92,29 @@ def test_a_run_whose_q_values_ran_away(small_config: MakeConfig) -> None:
     assert re.search(r"Q-values ran away: they average [34]\d\d\.\d, .* allow at most 250.0", findings_of(run))
 
 
+class Kill(keras.callbacks.Callback):
+    """When training begins, makes all units 0 for every observation. No gradient brings them back."""
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.LayerNormalization):
+                gamma, beta = layer.get_weights()
+                layer.set_weights([0 * gamma, beta - 1])
+
+
+def test_a_run_with_a_dead_network(small_config: MakeConfig) -> None:
+    found = findings_of(train(small_config(), [Kill()]))
+    assert re.search(r"blind: its Q-values are the same whatever it sees \(100% of its units are dead", found)
+
+
+@pytest.mark.parametrize(("spread", "is_constant"), [(1.9e-4, True), (2.1e-4, False)])
+def test_a_constant_q_by_hand(spread: float, is_constant: bool) -> None:
+    """Of Q-values of 20, float32 rounds off about 1e-6; a spread of 2e-4 is the limit."""
+    curves = {**curves_of([0.0] * 10), "run/q_mean": np.full(10, -20.0), "run/q_spread": np.full(10, spread)}
+    found = find_problems(log(Config(episodes=500), curves))
+    assert [text.startswith("the network is blind") for text in found] == [True] * is_constant
+
+
 def test_a_run_that_was_not_finished(small_config: MakeConfig) -> None:
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

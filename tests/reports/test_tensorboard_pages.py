@@ -80,7 +80,7 @@ def test_pages(tensorboard: str, browser: Any) -> None:
     runs."""
     SCREENSHOTS.mkdir(exist_ok=True)
     needed = {
-        CHARTS_PAGE.partition("#")[2]: {"line": 6, "band": 1, "drawn": 7},
+        CHARTS_PAGE.partition("#")[2]: {"line": 7, "band": 1, "drawn": 8},
         "images": {"image": 3},  # greedy play from the fixed start and the worst, and the policy map
         "histograms": {"histogram": 3},
         "hparams": {"trial": 2, "metric": 1},  # both runs, by name

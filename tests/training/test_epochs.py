@@ -19,6 +19,7 @@ from train import train
 from training.callbacks import RunCallback
 from training.epochs import Epochs, default_callbacks
 from training.learning_rate import LinearDecay
+from training.network_health import NetworkHealth
 from training.pictures import Pictures
 from training.tensorboard_callback import EpisodeTensorBoard
 
@@ -173,7 +174,7 @@ def test_default_callbacks_are_in_order(small_config: MakeConfig, tmp_path: Path
     for schedule, kinds in (("constant", []), ("linear", [LinearDecay])):
         agent.config = small_config(learning_rate_schedule=schedule)
         found = default_callbacks(agent, tmp_path, [calls], resumed=False)
-        assert [type(callback) for callback in found] == [*kinds, Calls, Pictures, EpisodeTensorBoard]
+        assert [type(callback) for callback in found] == [*kinds, NetworkHealth, Calls, Pictures, EpisodeTensorBoard]
 
 
 def test_the_learning_rate_falls_to_zero(tmp_path: Path) -> None:
