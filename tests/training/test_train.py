@@ -1,6 +1,5 @@
 """The training loop: its logs, callbacks and models, its determinism, and that it learns."""
 
-import csv
 import dataclasses
 import gc
 import os
@@ -224,26 +223,6 @@ def test_two_runs_of_one_second_take_two_folders(small_config: MakeConfig, monke
     first, second = train(small_config(episodes=20)), train(small_config(episodes=20))
     assert first.log_dir != second.log_dir
     assert best_of(first).path != best_of(second).path and best_of(first).path.exists()
-
-
-def test_stock_callbacks(small_config: MakeConfig, tmp_path: Path) -> None:
-    rates = {0: 1e-3, 1: 5e-4, 2: 1e-4}
-    recorder = Recorder()
-    callbacks = [
-        keras.callbacks.LearningRateScheduler(lambda epoch: rates.get(epoch, 1e-4)),
-        keras.callbacks.CSVLogger(str(tmp_path / "log.csv")),
-        keras.callbacks.TensorBoard(str(tmp_path / "stock")),
-        recorder,
-    ]
-    train(small_config(), callbacks)
-    with (tmp_path / "log.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["epoch"]) for row in rows] == [0, 1, 2]
-    for row, logs in zip(rows, recorder.windows, strict=True):
-        assert float(row["reward_avg"]) == pytest.approx(logs["reward_avg"])
-    assert [logs["learning_rate"] for logs in recorder.windows] == pytest.approx([1e-3, 5e-4, 1e-4])
-    points = read_scalars(tmp_path / "stock" / "train")["epoch_reward_avg"]
-    assert [step for step, _ in points] == [0, 1, 2]
 
 
 def test_early_stopping_stops(small_config: MakeConfig) -> None:
