@@ -17,7 +17,7 @@ from tensorboard.util.tensor_util import make_ndarray
 from config import Config
 from console.errors import InputError
 from console.messages import one_line
-from storage.run_folder import read_record
+from storage.run_folder import limit_reached, read_record
 from training.tags import EPISODE_LENGTH, EPSILON, REWARD_AVG, REWARD_MAX, REWARD_MIN, STEPS, UPDATES
 
 # The curves with a point for every window. The loss, for one, has none before the first update.
@@ -69,15 +69,9 @@ def read_run(folder: Path) -> RunLog:
     curves = {tag: np.array(list(of.values())) for tag, of in points.items()}
     episodes = {tag: np.array(list(of), float) for tag, of in points.items()}
     stopped = one_line(str(record.get("stopped", "")))
-    return RunLog(folder.resolve(), config, curves, episodes, stopped, _is_finished(record, config))
-
-
-def _is_finished(record: Mapping[str, Any], config: Config) -> bool:
-    """Whether a run ended at its limit. The curves do not tell: its last episodes may fill no window."""
-    match record.get("ended"):
-        case {"episodes": int(episodes), "steps": int(steps)}:
-            return episodes >= config.episodes or (config.steps is not None and steps >= config.steps)
-    return False
+    # The curves do not tell: the last episodes of a run may fill no window.
+    finished = limit_reached(record, config) is not None
+    return RunLog(folder.resolve(), config, curves, episodes, stopped, finished)
 
 
 def read_points(folder: Path) -> Iterator[tuple[str, int, float]]:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import filelock
 
@@ -188,14 +188,20 @@ def settings_to_resume(run_dir: Path, given: Mapping[str, Any]) -> Config:
         raise InputError(f"{run_dir} keeps its models in another folder. Repeat it: --models-dir {config.models_dir}")
     extended: dict[str, Any] = {name: given[name] for name in MAY_CHANGE & given.keys()}
     config = dataclasses.replace(config, logs_dir=str(run_dir.parent), **extended)
-    if "ended" in record:
-        _check_unfinished(run_dir, config, record["ended"]["episodes"], record["ended"]["steps"])
+    if limit := limit_reached(record, config):
+        raise InputError(f"the run {run_dir} is finished: --{limit}, above {record['ended'][limit]:,}, extends it")
     return config
 
 
-def _check_unfinished(run_dir: Path, config: Config, episodes: int, steps: int) -> None:
-    """Raise InputError if a run that ended after these episodes and steps has nothing left to do."""
-    by_steps = config.steps is not None and steps >= config.steps
-    if by_steps or episodes >= config.episodes:
-        flag = f"--steps, above {steps:,}," if by_steps else f"--episodes, above {episodes:,},"
-        raise InputError(f"the run {run_dir} is finished: {flag} extends it")
+def limit_reached(record: Mapping[str, Any], config: Config) -> Literal["steps", "episodes"] | None:
+    """Return the limit at which a run ended: "steps" or "episodes"; None if it has something left to do.
+
+    Args:
+        record: as `read_record` returns it.
+        config: the settings with which the run would go on.
+    """
+    if not (ended := record.get("ended")):
+        return None
+    if config.steps is not None and ended["steps"] >= config.steps:
+        return "steps"
+    return "episodes" if ended["episodes"] >= config.episodes else None

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 import keras
+import numpy as np
 
+from environments.spaces import Observations
 from training.agents import Agent
 from training.evaluation import GreedyEvaluation
+
+N_SAMPLES = 512  # transitions that speak for the memory
 
 
 class RunCallback(keras.callbacks.Callback):
@@ -32,3 +36,8 @@ class RunCallback(keras.callbacks.Callback):
     def evaluation(self) -> GreedyEvaluation:
         """The run's greedy evaluations."""
         return self.params["evaluation"]
+
+    def sample(self) -> tuple[Observations, np.ndarray]:
+        """Observations (512, ...) from the memory and the actions taken there, int (512,): the same until the next
+        evaluation's; fewer from a table, which knows only the latest step."""
+        return self.agent.sample_for_display(N_SAMPLES, np.random.default_rng(self.evaluation.count))

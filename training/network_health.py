@@ -11,7 +11,6 @@ import optree
 
 from training.callbacks import RunCallback
 
-N_SAMPLES = 512  # observations that it is shown
 KEPT = 0.99  # share of the singular values that the effective rank holds
 
 
@@ -60,7 +59,7 @@ class NetworkHealth(RunCallback):
         """Add the numbers."""
         if logs is None or "evaluation" not in logs:
             return
-        observations, _ = self.agent.sample_for_display(N_SAMPLES, np.random.default_rng(self.evaluation.count))
+        observations, _ = self.sample()
         if all((array == array[:1]).all() for array in optree.tree_leaves(observations)):
             return
         logs["q_spread"] = q_spread(self.agent.q_values(observations))
@@ -73,5 +72,5 @@ class NetworkHealth(RunCallback):
 
 def _relu_outputs(model: keras.Model) -> list[keras.KerasTensor]:
     """The outputs of a functional model's ReLU layers, from the input on."""
-    is_relu = [getattr(layer, "activation", None) is keras.activations.relu for layer in model.layers]
-    return [layer.output for layer, relu in zip(model.layers, is_relu, strict=True) if relu]
+    relu = keras.activations.relu
+    return [layer.output for layer in model.layers if getattr(layer, "activation", None) is relu]

@@ -20,7 +20,6 @@ from viewer.drawing import encode_gif, shrunk
 from viewer.episode import Episode
 
 MOST_FRAMES, MOST_STEPS = 60, 1_000  # in a film
-N_SAMPLES = 512  # transitions in a histogram
 
 
 class Pictures(RunCallback):
@@ -46,7 +45,7 @@ class Pictures(RunCallback):
         if logs is None or "evaluation" not in logs:
             return
         agent, evaluation = self.agent, self.evaluation
-        observations, actions = agent.sample_for_display(N_SAMPLES, np.random.default_rng(evaluation.count))
+        observations, actions = self.sample()
         logs["see_actions"] = actions.astype(float)
         logs["see_q_values"] = agent.q_values(observations).ravel()
         if len(agent.td_errors):
