@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from config import Config
 from console.errors import InputError
 from environments.actions import epsilon_greedy
 from environments.lanes import Step
+from environments.reused import ActedOn
 from environments.spaces import Observations, QValues, check_like, example_observation
 from environments.symmetry import Symmetry
 from losses import ScalarQ, UpdateStats
@@ -25,6 +27,8 @@ from networks import batch_signature, build_q_network, compile_q_values, suits_x
 from replay.frames import Frames
 from replay_memory import Batch, ReplayMemory
 from storage.model_file import ModelInfo, save_model
+
+_BUILDING = threading.Lock()  # Keras draws weights from one generator for all threads
 
 
 class DQNAgent:
@@ -67,6 +71,7 @@ class DQNAgent:
         self._loss = ScalarQ(config)
         self.episodes = self.steps = self.updates = self._updates_due = 0
         self.td_errors = tf.zeros([0])
+        self._acted_on = ActedOn()
         self._masks: np.ndarray | None = None  # the legal actions in the observations acted on last, if given
         self._build_networks(observation_space)
         self.memory = self._build_memory(example_observation(observation_space))
@@ -74,10 +79,11 @@ class DQNAgent:
 
     def _build_networks(self, observation_space: gym.Space) -> None:
         config = self.config
-        if config.seed is not None:
-            keras.utils.set_random_seed(config.seed)
         shape = observation_space, self.n_actions, config.network, config.dueling, config.frame_stack
-        self.online, self.target = build_q_network(*shape), build_q_network(*shape)
+        with _BUILDING:
+            if config.seed is not None:
+                keras.utils.set_random_seed(config.seed)
+            self.online, self.target = build_q_network(*shape), build_q_network(*shape)
         self.copy_to_target()
         # Decoupled weight decay (Loshchilov & Hutter 2019).
         optimizer = keras.optimizers.Adam(config.learning_rate, weight_decay=config.weight_decay or None)
@@ -176,7 +182,8 @@ class DQNAgent:
         Returns:
             int64 (batch,), counted from 0.
         """
-        self._masks = masks if masks is not None and len(masks) == self.memory.lanes else None
+        self._acted_on.keep(observations)
+        self._masks = np.array(masks) if masks is not None and len(masks) == self.memory.lanes else None
         if masks is None:
             masks = np.ones((len(optree.tree_leaves(observations)[0]), self.n_actions), bool)
         epsilon = self.epsilon if epsilon is None else epsilon
@@ -186,11 +193,13 @@ class DQNAgent:
         """Store one step of every lane.
 
         Args:
-            observations: (lanes, ...), acted on. A lane whose observation is not the last step's successor was reset
-                without being marked as truncated, and counts as truncated.
+            observations: (lanes, ...), acted on; the environment may have overwritten them since. A lane whose
+                observation is not the last step's successor was reset without being marked as truncated, and counts as
+                truncated.
             actions: int (lanes,), counted from 0.
             step: what they led to.
         """
+        observations = self._acted_on.restore(observations)
         clipped = step._replace(rewards=self.config.clip_rewards(step.rewards))
         jumps = self.memory.append(observations, actions, clipped, self._masks)
         steps, every = self.steps, self.config.learn_every

@@ -19,6 +19,7 @@ from gymnasium.spaces import Discrete, MultiDiscrete
 from config import Config
 from environments.actions import epsilon_greedy, legal_values
 from environments.lanes import Step
+from environments.reused import ActedOn
 from environments.spaces import Observations, check_like
 from environments.symmetry import Symmetry
 from environments.table_rows import rows_of, table_shape
@@ -86,6 +87,7 @@ class QTableAgent:
         self.online.compile(optimizer=keras.optimizers.SGD(config.learning_rate))
         self.episodes = self.steps = self.updates = 0
         self.td_errors = np.zeros(0)
+        self._acted_on = ActedOn()
         self._latest: tuple[np.ndarray, ...] = ()  # observations and actions of the step to learn from
         self._masks = np.ones((config.lanes, self.n_actions), bool)  # the legal actions in it
         self._next_actions = np.full(config.lanes, -1)  # chosen already, by on-policy rules; else -1
@@ -114,7 +116,8 @@ class QTableAgent:
         """Pick actions as `DQNAgent.act`; on-policy rules take the action they have learned from."""
         if masks is None:
             masks = np.ones((len(observations), self.n_actions), bool)
-        self._masks = masks
+        self._acted_on.keep(observations)
+        self._masks = np.array(masks)
         epsilon = self.epsilon if epsilon is None else epsilon
         actions = epsilon_greedy(self.q_values, observations, masks, epsilon, self._generator)
         return np.where(self._next_actions >= 0, self._next_actions, actions)
@@ -124,7 +127,7 @@ class QTableAgent:
         masks = np.broadcast_to(step.successor_masks, (len(step.ended), self.n_actions))
         rewards, terminated = self.config.clip_rewards(step.rewards), np.asarray(step.terminated)
         step = step._replace(rewards=rewards, terminated=terminated, successor_masks=masks)
-        self._latest, self._step = (observations, np.asarray(actions)), step
+        self._latest, self._step = (self._acted_on.restore(observations), np.asarray(actions)), step
         self.steps += len(step.ended)
         self.episodes += int(step.ended.sum())
 

@@ -55,8 +55,8 @@ def train(
         config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
     with make_lanes(config, config.lanes, resumable=True) as envs:  # many environments, stepped side by side
         agent = make_agent(config, envs, resumed=resume is not None)
-        with Run(config, agent, envs, resume, quiet) as run:
-            observations, masks = run.begin(callbacks)  # masks say which actions are legal
+        with Run(config, agent, envs, callbacks, resume, quiet) as run:
+            observations, masks = run.begin()  # masks say which actions are legal
             while not run.is_over:
                 actions = agent.act(observations, masks)  # mostly the best known, sometimes random
                 step = envs.step(actions)

@@ -84,8 +84,10 @@ def import_module(name: str) -> ModuleType:
                 f"this environment needs the package {package}: pip install -r requirements-extra.txt"
             ) from error
         missed = error.name if isinstance(error, ImportError) else getattr(error.obj, "__name__", None)
-        hidden = _told_apart(str(missed)) or _told_apart(name)
-        raise InputError(f"--env: cannot import {name} from {Path.cwd()} ({error}){hidden}") from error
+        why = _told_apart(str(missed)) or _told_apart(name)
+        if missed == "gym":
+            why = "; it is written for the old Gym: look for a version of it for Gymnasium"
+        raise InputError(f"--env: cannot import {name} from {Path.cwd()} ({error}){why}") from error
     except SystemExit as error:
         raise InputError(f"--env: importing {name} ended the program, with exit code {error.code}") from error
 

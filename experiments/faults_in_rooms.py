@@ -117,6 +117,11 @@ ROOM_FAULTS = [
         ("infos handed on", "kept: dict[str, Any] = {}", "kept: dict[str, Any] = dict(info)"),
     ),
     *faults(
+        "environments/reused.py",
+        "tests/environments/test_reused.py",
+        ("what was overwritten remembered", "copy if _same(now, given) else now", "now"),
+    ),
+    *faults(
         "environments/symmetry.py",
         "tests/environments/test_symmetry.py",
         ("actions of another view not turned back", "of_view[:, symmetry.actions] for", "of_view for"),

@@ -1,6 +1,8 @@
 """The agent around its update: copies of the target network, updates due, epsilon, actions, state."""
 
 import dataclasses
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gymnasium as gym
@@ -12,6 +14,7 @@ from conftest import transitions
 from agent import DQNAgent
 from config import Config
 from environments.lanes import Step
+from networks import build_q_network
 
 FEATURES = gym.spaces.Box(-10, 10, (2,), np.float32)
 ACTIONS = gym.spaces.Discrete(2)
@@ -49,6 +52,22 @@ def test_target_starts_equal_to_online() -> None:
     agent = DQNAgent(FEATURES, ACTIONS, SMALL)
     for online, target in zip(agent.online.get_weights(), agent.target.get_weights(), strict=True):
         np.testing.assert_array_equal(online, target)
+
+
+def test_agents_built_at_once_have_their_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras draws from one generator for all threads, so that each must build its networks undisturbed."""
+
+    def slowly(*shape: Any) -> keras.Model:
+        time.sleep(0.1)  # in which the other thread would seed the generator
+        return build_q_network(*shape)
+
+    monkeypatch.setattr("agent.build_q_network", slowly)
+    configs = [dataclasses.replace(SMALL, seed=seed) for seed in (1, 2)]
+    alone = [DQNAgent(FEATURES, ACTIONS, config) for config in configs]
+    with ThreadPoolExecutor() as pool:
+        at_once = list(pool.map(lambda config: DQNAgent(FEATURES, ACTIONS, config), configs))
+    for one, other in zip(alone, at_once, strict=True):
+        np.testing.assert_array_equal(first_weight(one.online), first_weight(other.online))
 
 
 def first_weight(model: keras.Model) -> np.ndarray:

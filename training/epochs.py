@@ -16,7 +16,7 @@ from training.evaluation import GreedyEvaluation
 from training.learning_rate import LinearDecay
 from training.network_health import NetworkHealth
 from training.pictures import Pictures
-from training.stock_callbacks import PARAMS, name_columns, prepare_stock_callbacks
+from training.stock_callbacks import PARAMS, name_columns
 from training.tags import SOMETIMES
 from training.tensorboard_callback import EpisodeTensorBoard
 
@@ -27,15 +27,11 @@ class Epochs:
     Args:
         callbacks: in the order in which they are called. Later ones see what earlier ones add to the logs.
         agent, evaluation: for `RunCallback`.
-
-    Raises:
-        InputError: a callback cannot do its work in a run.
     """
 
     def __init__(
         self, callbacks: Sequence[keras.callbacks.Callback], agent: Agent, evaluation: GreedyEvaluation
     ) -> None:
-        prepare_stock_callbacks(callbacks)
         self._callbacks = callbacks
         self._agent = agent
         self._list = keras.callbacks.CallbackList(

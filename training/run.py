@@ -30,6 +30,7 @@ from training.models import ModelKeeper
 from training.progress import Progress
 from training.result import RunResult
 from training.snapshot import Part, Snapshots
+from training.stock_callbacks import prepare_stock_callbacks
 from training.windows import EpisodeWindows, Window
 
 
@@ -42,17 +43,27 @@ class Run:
         config: the settings.
         agent: the agent in training.
         envs: its environments.
+        callbacks: Keras callbacks beside the built-in ones.
         resume: the log folder of a run to go on with, from its newest intact checkpoint.
         quiet: whether to show no progress.
 
     Raises:
-        InputError: the run to go on with is in use by another process, or has no intact checkpoint.
+        InputError: a callback cannot do its work in a run; the run to go on with is in use by another process, or has
+            no intact checkpoint.
     """
 
     def __init__(
-        self, config: Config, agent: Agent, envs: Lanes, resume: Path | None = None, quiet: bool = False
+        self,
+        config: Config,
+        agent: Agent,
+        envs: Lanes,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        resume: Path | None = None,
+        quiet: bool = False,
     ) -> None:
+        prepare_stock_callbacks(callbacks)  # before there is a folder
         self._config, self._agent, self._envs, self._quiet = config, agent, envs, quiet
+        self._callbacks = callbacks
         self._log_dir = resume or claim_folder(config)
         self._lock = lock_run(self._log_dir)
         self._signal = StopOnSignal()
@@ -83,11 +94,8 @@ class Run:
         """Whether all is played, a callback stopped the training, or a signal asks to end it."""
         return bool(self._agent.progress == 1 or self._agent.online.stop_training or self._signal.received)
 
-    def begin(self, callbacks: Sequence[keras.callbacks.Callback]) -> tuple[Observations, np.ndarray]:
+    def begin(self) -> tuple[Observations, np.ndarray]:
         """Begin the run, or go on where its checkpoint was written.
-
-        Args:
-            callbacks: Keras callbacks beside the built-in ones.
 
         Returns:
             The observations (lanes, ...) to act on first, and the masks bool (lanes, n_actions) of legal actions there.
@@ -96,7 +104,7 @@ class Run:
             InputError: the checkpoint is damaged or of another run.
         """
         state, self._state = self._state, None  # its arrays are large
-        everything = default_callbacks(self._agent, self._log_dir, callbacks, resumed=state is not None)
+        everything = default_callbacks(self._agent, self._log_dir, self._callbacks, resumed=state is not None)
         self._epochs = self._parts["epochs"] = Epochs(everything, self._agent, self._evaluation)
         if state:
             with checkpoint_errors_as_input_error(self._log_dir):

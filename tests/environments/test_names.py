@@ -51,6 +51,13 @@ def test_a_users_own_file(own_folder: Path, module: str) -> None:
         find_spec(f"{module}:Missing")
 
 
+def test_a_file_for_the_old_gym(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gym", None)  # as if it were not installed
+    (own_folder / "old_game.py").write_text("import gym\n")
+    with pytest.raises(InputError, match=r"cannot import old_game.py .*; it is written for the old Gym: look for"):
+        find_spec("old_game.py:Game-v0")
+
+
 def test_a_file_in_another_folder_finds_the_files_beside_it(own_folder: Path) -> None:
     (own_folder / "games").mkdir()
     (own_folder / "games" / "beside_it.py").write_text(OWN_FILE)

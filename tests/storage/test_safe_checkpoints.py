@@ -214,8 +214,11 @@ def test_forged_states(finished: tuple[RunResult, dict[str, Any]], data: st.Data
     path = write_manifest(run.log_dir / "checkpoints", 10**11, forged)
     agent = run.agent
     try:
-        with make_lanes(run.config, 2, resumable=True) as envs, Run(run.config, agent, envs, run.log_dir) as resumed:
-            observations, masks = resumed.begin([])
+        with (
+            make_lanes(run.config, 2, resumable=True) as envs,
+            Run(run.config, agent, envs, resume=run.log_dir) as resumed,
+        ):
+            observations, masks = resumed.begin()
             for _ in range(3):
                 actions = agent.act(observations, masks, 0.5)
                 step = envs.step(actions)

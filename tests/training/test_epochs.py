@@ -21,6 +21,7 @@ from training.epochs import Epochs, default_callbacks
 from training.learning_rate import LinearDecay
 from training.network_health import NetworkHealth
 from training.pictures import Pictures
+from training.stock_callbacks import prepare_stock_callbacks
 from training.tensorboard_callback import EpisodeTensorBoard
 
 MakeConfig = Callable[..., Config]
@@ -194,6 +195,7 @@ def test_callbacks_wait_for_numbers_that_come_later(tmp_path: Path, recwarn: pyt
     """Evaluations after windows 2, 4 and 6 score 1, 0.5 and 0.4: with a patience of 2 the run stops after the third."""
     stop = keras.callbacks.EarlyStopping(monitor="greedy_avg", patience=2)
     logger = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
+    prepare_stock_callbacks([stop, logger])
     agent = an_agent()
     epochs = Epochs([stop, logger], agent, EVALUATION)
     epochs.begin()

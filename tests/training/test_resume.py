@@ -188,12 +188,12 @@ def test_the_state_that_was_read_is_freed(small_config: MakeConfig) -> None:
     """The arrays of a checkpoint are large, and not needed any more once the run goes on."""
     run = train(small_config(), [Interrupt(0)])
     with make_lanes(run.config, run.config.lanes, resumable=True) as envs:
-        resumed = Run(run.config, make_agent(run.config, envs), envs, run.log_dir)
+        resumed = Run(run.config, make_agent(run.config, envs), envs, resume=run.log_dir)
         assert resumed._state
         array = weakref.ref(resumed._state["agent"]["memory"]["priorities"])
         assert array() is not None
         with resumed:
-            resumed.begin([])
+            resumed.begin()
             assert array() is None
 
 

@@ -19,6 +19,7 @@ from console.errors import InputError
 from train import train
 from training.epochs import Epochs
 from training.learning_rate import LinearDecay
+from training.stock_callbacks import prepare_stock_callbacks
 
 MakeConfig = Callable[..., Config]
 EVALUATION: Any = object()
@@ -74,8 +75,10 @@ def test_a_run_with_many(small_config: MakeConfig, tmp_path: Path, monkeypatch: 
 def test_those_that_cannot_work_are_refused(
     small_config: MakeConfig, make: Callable[[], keras.callbacks.Callback], message: str
 ) -> None:
+    config = small_config()
     with pytest.raises(InputError, match=message):
-        train(small_config(), [make()])
+        train(config, [make()])
+    assert not list(Path(config.logs_dir).glob("*"))
 
 
 def an_agent() -> Any:
@@ -97,7 +100,9 @@ def rates(epochs: Epochs, agent: Any, windows: Sequence[int]) -> list[float]:
 
 
 def plateau() -> list[keras.callbacks.Callback]:
-    return [LinearDecay(0.4), keras.callbacks.ReduceLROnPlateau("reward_avg", factor=0.5, patience=1)]
+    callbacks = [LinearDecay(0.4), keras.callbacks.ReduceLROnPlateau("reward_avg", factor=0.5, patience=1)]
+    prepare_stock_callbacks(callbacks)
+    return callbacks
 
 
 def test_a_plateau_halves_what_the_schedule_leaves() -> None:
