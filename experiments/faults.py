@@ -92,7 +92,7 @@ ROOT_FAULTS = [
         ),
         ("one update however many are due", "for _ in range(due)]", "for _ in range(min(due, 1))]"),
         ("rewards not clipped", "step._replace(rewards=self.config.clip_rewards(step.rewards))", "step"),
-        ("masks acted on not stored", "self._masks = masks if masks", "self._masks = None if masks"),
+        ("masks acted on not stored", "self._masks = np.array(masks) if masks", "self._masks = None if masks"),
         ("generator not restored", 'self._generator.bit_generator.state = state["generator"]', "pass"),
     ),
     *faults(
