@@ -24,6 +24,8 @@ NAME = "q_network"  # of all models made here, but not of a user's own
 LARGEST_GRID = 64  # an image with a longer side is a screen, not a board
 LARGEST_PIXEL = 2.0**16  # a wider bound says nothing of the pixels
 FINE = 16  # a board with a longer side is pooled, and seen on a few scales
+FIRST_VALUES = 1e-4  # scale of the variance of an untrained network's values
+FILTERS = 16  # of the convolution on a board
 SCALES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48])  # distances on a large board, in cells
 SHARPNESS = 10.0  # factor on the attention's scores, which lets a head settle on one line from the start
 
@@ -55,11 +57,17 @@ def build_q_network(
     check_size(observation_space, n_actions)
     inputs, branches = _branches(observation_space, network, stack)
     features = branches[0] if len(branches) == 1 else _joined(branches)
-    q_values = layers.Dense(n_actions, name="advantages" if dueling else "q_values")(features)
+    q_values = _head(n_actions, "advantages" if dueling else "q_values")(features)
     if dueling:
-        value = layers.Dense(1, name="value")(features)
+        value = _head(1, "value")(features)
         q_values = value + q_values - ops.mean(q_values, axis=1, keepdims=True)  # Wang et al. 2016, eq. 9
     return keras.Model(inputs, q_values, name=NAME)
+
+
+def _head(units: int, name: str) -> layers.Dense:
+    """The last layer. Its values start near 0: of random ones targets would take the greatest, and where rewards are
+    rare, those fall slowly."""
+    return layers.Dense(units, kernel_initializer=keras.initializers.VarianceScaling(FIRST_VALUES), name=name)
 
 
 def _from_file(network: str, observation_space: gym.Space, n_actions: int) -> keras.Model:
@@ -170,20 +178,17 @@ def _channels_last(images: keras.KerasTensor, stack: int) -> keras.KerasTensor:
 def suits_xla(model: keras.Model) -> bool:
     """Whether XLA pays for a model.
 
-    It fuses the many small operations around matrix products, but has no fast convolutions on a CPU. Large boards,
-    which are pooled, gain nothing for the 170 MB that compiling takes. A user's own model may hold layers that it
-    cannot compile.
+    It fuses the many small operations around matrix products, but has no fast convolutions on a CPU, other than a
+    board's small one. Large boards, which are pooled, gain nothing for the 170 MB that compiling takes. A user's own
+    model may hold layers that it cannot compile.
     """
-    return model.name == NAME and not _has_convolutions(model)
+    return model.name == NAME and not _is_slow_in_xla(model)
 
 
-def _has_convolutions(model: keras.Model) -> bool:
-    return any(
-        _has_convolutions(layer)
-        if isinstance(layer, keras.Model)
-        else isinstance(layer, layers.Conv2D | layers.AveragePooling2D)
-        for layer in model.layers
-    )
+def _is_slow_in_xla(layer: keras.Layer) -> bool:
+    if isinstance(layer, keras.Model):
+        return any(_is_slow_in_xla(part) for part in layer.layers)
+    return isinstance(layer, layers.AveragePooling2D) or (isinstance(layer, layers.Conv2D) and layer.filters > FILTERS)
 
 
 def batch_signature(observation_space: gym.Space) -> Any:
@@ -250,28 +255,40 @@ def _one_hot(inputs: keras.KerasTensor, space: Discrete | MultiDiscrete) -> kera
 
 
 def _grid(pixels: keras.KerasTensor, branch: str = "") -> keras.KerasTensor:
-    """See a board as it is, and as it looks from the rows and columns that matter.
+    """See a board piece by piece, and as it looks from the rows and columns that matter.
+
+    On a large board, with too many pixels and offsets to learn each by itself, pieces are made of means of pixels, and
+    offsets are seen on a few scales. From (batch, h, w, c) to (batch, features). Layers are named after the branch, if
+    there are several.
+    """
+    coarseness = -(-max(pixels.shape[1:3]) // FINE)
+    pooled = layers.AveragePooling2D(coarseness, padding="same")(pixels) if coarseness > 1 else pixels
+    looks = [look for axis in (1, 2) for look in _looks_along(axis, pixels, branch, coarseness > 1)]
+    return layers.Concatenate()([layers.Flatten()(feature) for feature in (_pieces(pooled), *looks)])
+
+
+def _pieces(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    """See pieces of 3x3 cells, around every second cell: from (batch, h, w, c) to (batch, h/2, w/2, filters)."""
+    return layers.Conv2D(FILTERS, 3, 2, padding="same", activation="relu", kernel_initializer="he_uniform")(pixels)
+
+
+def _looks_along(axis: int, pixels: keras.KerasTensor, branch: str, is_large: bool) -> list[keras.KerasTensor]:
+    """See a board from the rows (axis 1) or columns (axis 2) that matter.
 
     The best action depends on where things lie relative to the player, and a dense layer on pixels would have to learn
     that for every cell separately. So each of `channels` heads scores every row by its sum over the columns, and a
     softmax turns the scores into attention. A head starts on the row where its own channel is brightest and learns
-    where to look from there. It sees the sums of all rows, each at its offset from the attended one. Columns likewise.
-    On a large board, with too many offsets and pixels to learn each by itself, it sees offsets on a few scales, and
-    means of pixels.
+    where to look from there. It sees the sums of all rows, each at its offset from the attended one.
 
-    From (batch, h, w, c) to (batch, features). Layers are named after the branch, if there are several.
+    Returns:
+        The sums (batch, n, c), the attention (batch, heads, n) and what the heads see (batch, heads, k * c).
     """
+    name = f"{branch}.{('rows', 'columns')[axis - 1]}".lstrip(".")
     channels = pixels.shape[3]
-    coarseness = -(-max(pixels.shape[1:3]) // FINE)
-    features = [layers.AveragePooling2D(coarseness, padding="same")(pixels) if coarseness > 1 else pixels]
-    for axis, other_axis in (("rows", 2), ("columns", 1)):
-        name = f"{branch}.{axis}".lstrip(".")
-        lines = ops.sum(pixels, axis=other_axis)  # (batch, n, c)
-        scores = layers.Dense(channels, kernel_initializer="identity", name=f"{name}_scores")(lines) * SHARPNESS
-        attention = layers.Softmax(name=f"{name}_attention")(layers.Permute((2, 1))(scores))  # (batch, heads, n)
-        seen = _offsets(lines) if coarseness == 1 else _scaled_offsets(lines, name)
-        features += [lines, attention, ops.matmul(attention, seen)]
-    return layers.Concatenate()([layers.Flatten()(feature) for feature in features])
+    lines = ops.sum(pixels, axis=3 - axis)
+    scores = layers.Dense(channels, kernel_initializer="identity", name=f"{name}_scores")(lines) * SHARPNESS
+    attention = layers.Softmax(name=f"{name}_attention")(layers.Permute((2, 1))(scores))
+    return [lines, attention, ops.matmul(attention, _scaled_offsets(lines, name) if is_large else _offsets(lines))]
 
 
 def _offsets(lines: keras.KerasTensor) -> keras.KerasTensor:

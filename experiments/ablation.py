@@ -19,6 +19,7 @@ from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import import_tensorflow
 from presets import PRESETS
 
+NETWORKS = Path(__file__).with_name("ablated_networks.py")
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "double": {"double": True},
@@ -28,6 +29,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without weight decay": {"weight_decay": 0.0},
     "without exploring late": {"epsilon_min": 0.001},
     "without the grid network": {"network": "dense"},
+    "without the convolution": {"network": f"{NETWORKS}:without_convolution"},
+    "pixels for the convolution": {"network": f"{NETWORKS}:pixels_for_convolution"},
+    "without the attention": {"network": f"{NETWORKS}:without_attention"},
     "constant learning rate": {"learning_rate_schedule": "constant"},
     "mean squared error": {"loss": "mse"},
     "soft target": {"target_update": "soft"},

@@ -128,12 +128,17 @@ ROOT_FAULTS = [
             "np.arange(n)[:, None] + np.arange(2 * n - 1)",
             "np.arange(n)[::-1, None] + np.arange(2 * n - 1)",
         ),
+        ("pieces without their ReLU", 'padding="same", activation="relu",', 'padding="same",'),
         ("a large board's sides mixed up", "[:, None] - np.arange(n)  # [j, i]", " - np.arange(n)[:, None]  # [j, i]"),
     ),
     *faults(
         "networks.py",
         "tests/test_networks.py::test_several_boards_have_a_branch_each",
-        ("branches share names", 'name = f"{branch}.{axis}".lstrip(".")', "name = axis"),
+        (
+            "branches share names",
+            "name = f\"{branch}.{('rows', 'columns')[axis - 1]}",
+            "name = f\"{('rows', 'columns')[axis - 1]}",
+        ),
     ),
     *faults(
         "networks.py",

@@ -14,7 +14,7 @@ import tensorflow as tf
 from blob_env import BlobRules
 from console.errors import InputError
 from environments.spaces import example_observation
-from networks import SCALES, SHARPNESS, _grid, build_q_network, suits_xla
+from networks import FILTERS, SCALES, SHARPNESS, _grid, build_q_network, suits_xla
 
 PER_ACTION = f"{Path(__file__).parent.parent}/examples/networks.py:per_action"
 BOARD = gym.spaces.Box(0, 255, (10, 10, 3), np.uint8)
@@ -98,6 +98,14 @@ def test_layers_behind_a_board_are_normalized() -> None:
     """Without it all units of the first one die on an egocentric grid."""
     kinds = [type(layer).__name__ for layer in build_q_network(BOARD, 9).layers]
     assert kinds[-10:] == ["Dense", "LayerNormalization", "Activation"] * 3 + ["Dense"]
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_values_start_near_zero(dueling: bool) -> None:
+    """Of random values targets would take the greatest."""
+    boards = np.random.default_rng(0).integers(256, size=(100, 10, 10, 3)).astype(np.uint8)
+    values = build_q_network(BOARD, 9, dueling=dueling)(boards).numpy()
+    assert 0 < np.abs(values).max() < 0.1
 
 
 def test_refusals() -> None:
@@ -249,19 +257,24 @@ def test_grid_features_equal_a_numpy_reference(height: int, width: int) -> None:
     weights = {name: generator.normal(size=(channels + 1, channels)) for name in ("rows", "columns")}
     for name, kernel in weights.items():
         model.get_layer(f"{name}_scores").set_weights([kernel[:-1], kernel[-1]])
+    weights["pieces"] = generator.normal(size=(9 * channels + 1, FILTERS))
+    (convolution,) = (layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    convolution.set_weights([weights["pieces"][:-1].reshape(3, 3, channels, FILTERS), weights["pieces"][-1]])
     boards = generator.random((5, height, width, channels)).astype(np.float32)
     for board, features in zip(boards, model(boards).numpy(), strict=True):
-        np.testing.assert_allclose(features, reference(board, weights), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(features, reference(board, weights), rtol=1e-3, atol=1e-6)
 
 
 def reference(board: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
     """Compute the features of one board, line by line."""
     channels = board.shape[2]
-    features = [board.ravel()]
     is_large = max(board.shape) == 35  # more than 2 * FINE: pooled in squares of 3x3, the last ones cut off by the edge
+    pooled = board
     if is_large:
-        squares = [[board[x : x + 3, y : y + 3].mean(axis=(0, 1)) for y in range(0, 36, 3)] for x in range(0, 21, 3)]
-        features = [np.ravel(squares)]
+        pooled = np.array(
+            [[board[x : x + 3, y : y + 3].mean(axis=(0, 1)) for y in range(0, 36, 3)] for x in range(0, 21, 3)]
+        )
+    features = [pieces(pooled, weights["pieces"]).ravel()]
     for name, lines in (("rows", board.sum(axis=1)), ("columns", board.sum(axis=0))):
         n, kernel = len(lines), weights[name]
         exponentials = np.exp(SHARPNESS * (lines @ kernel[:-1] + kernel[-1]))
@@ -279,6 +292,19 @@ def reference(board: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
                 seen[head, i + len(scales)] += (1 - share) * weighted
         features += [lines.ravel(), attention.T.ravel(), seen.ravel()]
     return np.concatenate(features)
+
+
+def pieces(board: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Convolve one board, in pieces of 3x3 cells and steps of 2, with zeros beyond the edges: (h/2, w/2, filters).
+
+    The first piece begins one cell before the edge where the side is odd, and at the edge where it is even, so that
+    the last one ends at most one cell behind it.
+    """
+    before = [side % 2 for side in board.shape[:2]]
+    padded = np.pad(board, (*((n, 2) for n in before), (0, 0)))
+    rows, columns = (range(0, side, 2) for side in board.shape[:2])
+    cut = [[padded[x : x + 3, y : y + 3].ravel() for y in columns] for x in rows]
+    return np.maximum(np.array(cut) @ weights[:-1] + weights[-1], 0)
 
 
 def test_untrained_heads_sit_on_the_pieces() -> None:
@@ -319,8 +345,39 @@ def test_dueling_head_by_hand() -> None:
     np.testing.assert_allclose(model(np.ones((1, 4), np.float32)), [[8, 9, 13]])
 
 
-def test_xla_compiles_neither_convolutions_nor_large_boards() -> None:
+@pytest.mark.parametrize("side", [2, 5, 16, 17, 64])
+@pytest.mark.parametrize("channels", [1, 20])
+def test_boards_of_all_sizes(side: int, channels: int) -> None:
+    """Every cell matters: a change of any one in the middle or at a corner changes the Q-values."""
+    model = build_q_network(gym.spaces.Box(0, 1, (side, side, channels), np.uint8), 4)
+    before = np.zeros((1, side, side, channels), np.uint8)
+    for cell in ((0, 0), (side - 1, side - 1), (side // 2, 0)):
+        board = before.copy()
+        board[0, *cell, channels - 1] = 1
+        assert np.abs(model(board) - model(before)).max() > 1e-4
+
+
+def test_xla_compiles_neither_large_convolutions_nor_large_boards() -> None:
     assert suits_xla(build_q_network(BOARD, 9))
+    assert suits_xla(build_q_network(BOARD, 9, PER_ACTION))
     assert not suits_xla(build_q_network(BOARD, 9, "tutorial"))
     assert not suits_xla(build_q_network(gym.spaces.Box(0, 255, (20, 20, 3), np.uint8), 2, PER_ACTION))
     assert not suits_xla(build_q_network(gym.spaces.Box(0, 255, (20, 20, 3), np.uint8), 9))
+
+
+@pytest.mark.parametrize(
+    ("ablated", "inputs"),
+    [
+        # On 10x10 cells of 3 colours: 5 * 5 * 16 = 400 pieces; for rows, and for columns, 10 * 3 sums, 3 * 10 attention
+        # and 3 heads' looks at 19 * 3 numbers, 231 in all.
+        ("without_convolution", 2 * 231),
+        ("pixels_for_convolution", 300 + 2 * 231),
+        ("without_attention", 400),
+    ],
+)
+def test_ablated_networks(ablated: str, inputs: int) -> None:
+    own = f"{Path(__file__).parent.parent}/experiments/ablated_networks.py:{ablated}"
+    model = build_q_network(BOARD, 9, own)
+    dense = next(layer for layer in model.layers if layer.name.startswith("dense") and layer.units == 256)
+    assert dense.kernel.shape == (inputs, 256)
+    assert suits_xla(model)

@@ -120,7 +120,8 @@ def test_a_run_that_was_not_finished(small_config: MakeConfig) -> None:
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             self.model.stop_training = epoch == 1
 
-    assert findings_of(train(small_config(), [Stop()])).startswith("it was not finished: 40 of 60 episodes")
+    # The second window is full after 40 episodes; other lanes' may end in the same step.
+    assert re.match(r"it was not finished: 4[0-3] of 60 episodes", findings_of(train(small_config(), [Stop()])))
 
 
 def test_no_reward_yet() -> None:

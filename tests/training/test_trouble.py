@@ -160,7 +160,8 @@ def test_a_signal_in_an_evaluation(small_config: MakeConfig, tmp_path: Path, num
         for folder in folders
     ]
     whole = train(configs[0], callbacks())
-    assert whole.episodes == (40 if stopping_early else 60)
+    # Its second window is full after 40 episodes; those of other lanes may end in the same step.
+    assert whole.episodes in (range(40, 44) if stopping_early else [60])
     with signal_in_evaluation(number, lanes=21):
         run = train(configs[1], callbacks())
     assert run.interrupted == signal.SIGTERM
