@@ -15,9 +15,10 @@ from blob.solver import start_means
 from blob_env import MOVE_NAMES, BlobRules
 from config import Config
 from console.errors import InputError
-from experiments import ablation, compare, compare_plot, environments_table, mistakes, mutate, soak
+from experiments import ablation, best_model, compare, compare_plot, environments_table, mistakes, mutate, soak
 from experiments.ablation import VARIANTS, read, train_all, train_once
 from experiments.ablation_plot import draw, markdown_table
+from experiments.best_model import Choice
 from experiments.environments_table import COLUMNS, optimal_mean
 from experiments.faults import Fault
 from experiments.update_parts import alone, batch_of, products_of, update_graph
@@ -275,3 +276,24 @@ def test_a_move_with_a_random_axis_by_hand() -> None:
     assert q_values[right] == pytest.approx((25 - 300 - 1) / 3)
     assert q_values[stay] == pytest.approx((25 - 300 - 7) / 9)
     assert q_values[MOVE_NAMES.index("down right")] == -300
+
+
+def test_a_choice_by_hand() -> None:
+    # Means 1, 3 and 2. The best one returned 1 and 5: deviation 2, and so 2 / sqrt(2) = 1.414 for the mean of two. The
+    # kept one is 3 - 2 = 1 below: 0.707 standard errors.
+    choice = Choice(np.array([2.0, 2.0]), np.array([[0.0, 2.0], [1.0, 5.0], [2.0, 2.0]]))
+    np.testing.assert_array_equal(choice.best, [1, 5])
+    assert choice.errors_below == pytest.approx(1 / 2**0.5)
+    assert choice.line() == (
+        "kept 2.000, best of 3 3.000 +- 1.414, last 2.000, median 2.000: 0.71 standard errors below"
+    )
+    # Where every episode returns the same, no error can be divided by.
+    assert Choice(np.ones(2), np.ones((1, 2))).errors_below == 0
+
+
+def test_the_kept_model_is_one_of_those_met() -> None:
+    settings = {**SMALL, "env": "Blob-v0", "seed": 1, "episodes": 60}
+    choice = best_model.train_once(settings, episodes=8)
+    # Evaluated after 20, 40 and 60 episodes.
+    assert choice.met.shape == (3, 8)
+    assert any(np.array_equal(choice.kept, returns) for returns in choice.met)
