@@ -1,17 +1,17 @@
-"""Score a saved model: greedy returns over many seeded episodes. `python evaluate.py models/X.model`"""
+"""Score a saved model: greedy returns over many seeded episodes. `python evaluate.py RUN`"""
 
 from __future__ import annotations
 
 import argparse
 from contextlib import closing
-from pathlib import Path
 
 from console.arguments import add_trust_arguments, at_least, make_parser, trusted_settings
 from console.errors import exit_on_bad_input
 from console.signals import end_quietly
 from environments.make import has_vector_version
 from storage.loading import load_q_values, make_saved_env
-from storage.model_file import SHIPPED_MODEL, SavedModel, read_model
+from storage.model_file import SavedModel, read_model
+from storage.runs import LATEST, find_model
 from training.greedy_play import GreedyEpisodes, make_evaluation_lanes, play_greedily
 
 EPISODES = 100  # by default, of environments other than Blob
@@ -23,9 +23,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "model",
         nargs="?",
-        type=Path,
-        default=SHIPPED_MODEL,
-        help="a .model file (default: models/blob.model beside this script)",
+        default=LATEST,
+        help="a .model file, a run's name or folder, or latest (default: the newest best model, or the one that comes "
+        "with the project)",
     )
     add_trust_arguments(parser)
     starts = parser.add_mutually_exclusive_group()
@@ -42,7 +42,7 @@ def main() -> None:
     end_quietly()
     arguments = parse_arguments()
     with exit_on_bad_input():
-        saved = read_model(arguments.model, trusted_settings(arguments))
+        saved = read_model(find_model(arguments.model), trusted_settings(arguments))
         if arguments.exact:
             from blob.judge import judge_model
 

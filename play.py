@@ -1,6 +1,6 @@
 """Watch saved models play, or play against one: in a window, in the terminal, or as a film.
 
-`python play.py` shows the model that comes with the project, `python play.py models/X.model` another one.
+`python play.py` shows your newest model, `python play.py RUN` the best one of that run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from console.signals import end_quietly
 from environments.known import action_names
 from environments.make import make_env, same_game
 from storage.loading import load_q_values, make_saved_env
-from storage.model_file import SHIPPED_MODEL, SavedModel, read_model
+from storage.model_file import SavedModel, read_model
+from storage.runs import LATEST, find_model
 from viewer.episode import Episode
 from viewer.film import Film, check_film
 from viewer.keys import COMMANDS_HELP, action_keys, actions_help
@@ -38,10 +39,10 @@ def parse_arguments() -> argparse.Namespace:
     parser = make_parser("Watch a saved model play greedily, or play against it.")
     parser.add_argument(
         "model",
-        type=Path,
         nargs="?",
-        default=SHIPPED_MODEL,
-        help="a .model file (default: models/blob.model beside this script)",
+        default=LATEST,
+        help="a .model file, a run's name or folder, or latest (default: the newest best model, or the one that comes "
+        "with the project)",
     )
     add_trust_arguments(parser)
     parser.add_argument("--episodes", type=at_least(1), default=5, help="number of episodes (default: %(default)s)")
@@ -88,7 +89,7 @@ def read_opponent(arguments: argparse.Namespace, saved: SavedModel) -> SavedMode
         if not is_solvable(config):
             raise InputError("--versus optimal needs a Blob-v0 of 200 steps whose food and enemy stand still")
         return None
-    opponent = read_model(Path(arguments.versus), trusted_settings(arguments))
+    opponent = read_model(find_model(arguments.versus), trusted_settings(arguments))
     if not same_game(config, opponent.info.config):
         other, own = map(describe_game, (opponent.info.config, config))
         raise InputError(f"--versus {arguments.versus} plays {other}, not {own}")
@@ -168,7 +169,7 @@ def play(arguments: argparse.Namespace, envs: contextlib.ExitStack) -> None:
         InputError: a file, an environment or a screen does not work.
     """
     check_screen(arguments)
-    saved = read_model(arguments.model, trusted_settings(arguments))
+    saved = read_model(find_model(arguments.model), trusted_settings(arguments))
     opponent = read_opponent(arguments, saved)
     metadata = read_metadata(saved.info.config)
     modes = metadata.get("render_modes") or []

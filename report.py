@@ -1,4 +1,4 @@
-"""Report on finished runs: what looks wrong with them, their curves, or a web page. `python report.py logs/RUN...`"""
+"""Report on finished runs: what looks wrong with them, their curves, or a web page. `python report.py`"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from config import Config
 from console.arguments import add_trust_arguments, check_output, make_parser, trusted_settings
 from console.errors import InputError, exit_on_bad_input
 from console.settings import flag_of
@@ -16,6 +17,7 @@ from reports.curves import RunLog, read_run
 from reports.findings import find_problems
 from reports.plot import AXES, TAGS, plot
 from storage.atomic import atomic_write
+from storage.runs import LATEST, find_log_folder
 from training.tags import REWARD_AVG
 
 PAGE, PLOT = (".html",), (".png", ".svg")
@@ -25,7 +27,9 @@ NEEDS = {"model": PAGE, "env": PAGE, "env_args": PAGE, "network": PAGE, "tags": 
 def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     parser = make_parser("Print what looks wrong with finished runs, plot their curves, or write a web page about one.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the log folder of a run")
+    parser.add_argument(
+        "runs", nargs="*", default=[LATEST], metavar="RUN", help="a run's name or log folder (default: the latest run)"
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -38,6 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--model", type=Path, help="the .model file for a page about a Blob run (default: the run's best, if found)"
     )
+    parser.add_argument("--logs-dir", default=Config.logs_dir, help="folder of the runs (default: %(default)s)")
     add_trust_arguments(parser)
     arguments = parser.parse_args()
     with exit_on_bad_input():
@@ -54,9 +59,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
             raise InputError(f"{flag_of(name)} needs an --out that ends in {' or '.join(endings)}")
     if ending in PAGE and len(arguments.runs) > 1:
         raise InputError(f"--out {out} takes one run: name one, or plot several with --out curves.png")
-    for run in arguments.runs:
-        if not run.is_dir():
-            raise InputError(f"{run} is not a folder" if run.exists() else f"there is no folder {run}")
+    arguments.runs = [find_log_folder(name, arguments.logs_dir) for name in arguments.runs]
     if out:
         check_output("--out", out, PAGE + PLOT)
         package = "plotly" if ending in PAGE else "seaborn"

@@ -1,4 +1,4 @@
-"""Train a deep Q-network: `python train.py`, then `tensorboard --logdir logs` and `python play.py models/X.model`."""
+"""Train a deep Q-network: `python train.py`, then `tensorboard --logdir logs` and `python play.py`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def train(
         InputError: the environment does not suit, the run cannot be resumed, or it diverged.
     """
     if config.seed is None:
-        config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
+        config = dataclasses.replace(config, seed=secrets.randbelow(10_000))
     with make_lanes(config, config.lanes, resumable=True) as envs:  # many environments, stepped side by side
         agent = make_agent(config, envs, resumed=resume is not None)
         with Run(config, agent, envs, callbacks, resume, quiet) as run:
@@ -82,6 +82,8 @@ def main(command: Command) -> None:
     say(summary(result), sys.stdout)
     if result.interrupted:
         sys.exit(128 + result.interrupted)  # as shells do
+    if result.failure:
+        sys.exit(1)
     best = result.best
     del result  # with its replay memory, to make room for the judge's tables
     if solvable and best:

@@ -95,17 +95,14 @@ def fingerprint(folder: Path) -> dict[str, Any]:
         "state": repeatable(checkpoint.state),
         "memory": memory_in(checkpoint.state, list(checkpoint.segments), read_record(log_dir)["config"]),
         "curves": curves(log_dir),
-        "models": {path.name.partition("__")[2]: weights_in(path) for path in folder.glob("models/*")},
+        "models": {path.name: weights_in(path) for path in folder.glob("models/*/*")},
     }
 
 
 def repeatable(state: dict[str, Any]) -> dict[str, Any]:
-    """Remove what differs from process to process from a checkpoint's state: times, sizes of logs that hold times, and
-    the name of the best model, which begins with the run's."""
+    """Remove what differs from process to process from a checkpoint's state: times and sizes of logs that hold times."""
     parts = state["parts"]
     del state["events"], parts["clock"]["seconds"], parts["clock"]["speed"]
-    if parts["models"]["best"]:
-        del parts["models"]["best"]["name"]
     parts["epochs"]["callbacks"] = [{**callback, "size": None} for callback in parts["epochs"]["callbacks"]]
     return state
 

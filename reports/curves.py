@@ -15,9 +15,8 @@ from tensorboard.data_compat import migrate_event
 from tensorboard.util.tensor_util import make_ndarray
 
 from config import Config
-from console.errors import InputError
 from console.messages import one_line
-from storage.run_folder import limit_reached, read_record
+from storage.run_folder import limit_reached, read_record, settings_of
 from training.tags import EPISODE_LENGTH, EPSILON, REWARD_AVG, REWARD_MAX, REWARD_MIN, STEPS, UPDATES
 
 # The curves with a point for every window. The loss, for one, has none before the first update.
@@ -56,10 +55,7 @@ def read_run(folder: Path) -> RunLog:
         InputError: it is not the log folder of a run.
     """
     record = read_record(folder)
-    try:
-        config = Config(**record["config"])
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{folder / 'run.json'} does not hold settings of this version ({error})") from error
+    config = settings_of(folder, record)
     points: dict[str, dict[int, float]] = {}
     for tag, step, number in read_points(folder):
         points.setdefault(tag, {})[step] = number

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from console.commands import script
 from reports.curves import RunLog
 from training.tags import (
     DEAD_UNITS,
@@ -40,7 +41,8 @@ def unfinished(log: RunLog) -> str | None:
     if done >= total or episodes >= config.episodes:
         return None
     return (
-        f"it was not finished: {done:,.0f} of {total:,} {unit}; python train.py --resume {log.folder.name} continues it"
+        f"it was not finished: {done:,.0f} of {total:,} {unit}; "
+        f"{script('train.py', '--resume', str(log.folder))} continues it"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import glob
 import html
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,8 +31,8 @@ PICTURES = {
 
 def find_model(folder: Path, config: Config) -> Path | None:
     """Find the best model of the run with this log folder where the run saved it."""
-    models = Path(config.models_dir).glob(f"{glob.escape(folder.name)}__best__*{suffix(config)}")
-    return next(models, None)
+    model = Path(config.models_dir) / folder.name / f"best{suffix(config)}"
+    return model if model.is_file() else None
 
 
 def make_page(log: RunLog, model: Path | None, trusted: Mapping[str, Any] | None = None) -> str:

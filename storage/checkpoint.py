@@ -97,7 +97,7 @@ class Checkpoints:
         rest = _split_arrays(state, "state", arrays)
         file = self._write_arrays(f"state-{number:012}", arrays)
         text = json.dumps({"format": FORMAT, "state": rest, "arrays": file, "segments": segments})
-        with atomic_write(_manifest_path(self.folder, number)) as path:
+        with atomic_write(manifest_path(self.folder, number)) as path:
             path.write_bytes(f"{_digest(text.encode())}\n{text}".encode())  # not as text: Windows has other line ends
         self._go_on_from(number, segments)
 
@@ -131,7 +131,7 @@ class Checkpoints:
     def _delete_old(self) -> None:
         needed: set[str] = set()
         for number in checkpoint_numbers(self.folder)[:KEPT]:
-            path = _manifest_path(self.folder, number)
+            path = manifest_path(self.folder, number)
             needed |= {path.name, *_files_named_in(path)}
         for path in self.folder.iterdir():
             if _OURS.fullmatch(path.name) and path.name.removeprefix(_COPY) not in needed:
@@ -152,7 +152,7 @@ class Checkpoints:
             except DamagedError as error:
                 say(f"warning: checkpoint {number} in {self.folder} is damaged: {one_line(str(error))}")
                 continue
-            for path in [_manifest_path(self.folder, newer) for newer in numbers[:i]]:
+            for path in [manifest_path(self.folder, newer) for newer in numbers[:i]]:
                 path.replace(path.with_suffix(".damaged"))
             self._go_on_from(number, segments)
             return checkpoint
@@ -160,7 +160,7 @@ class Checkpoints:
 
     def _read(self, number: int) -> tuple[Checkpoint, list[dict[str, Any]]]:
         """Read and verify a checkpoint. Returns its manifest's list of segments too."""
-        manifest = read_manifest(_manifest_path(self.folder, number))
+        manifest = read_manifest(manifest_path(self.folder, number))
         try:
             state = _join_arrays(manifest["state"], self._load(manifest["arrays"]))
             segments = collections.deque(self._load_segment(segment) for segment in manifest["segments"])
@@ -232,7 +232,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _manifest_path(folder: Path, number: int) -> Path:
+def manifest_path(folder: Path, number: int) -> Path:
+    """The path of a checkpoint's manifest."""
     return folder / f"checkpoint-{number:012}.json"
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import re
-import secrets
 import shlex
 import subprocess
 import sys
@@ -18,27 +18,45 @@ from typing import Any, Literal
 import filelock
 
 from config import Config, fields_with
-from console.arguments import check_writable
 from console.errors import InputError
 from console.settings import flag_of
 from storage.atomic import atomic_write
 from storage.trust import check_trusted
 from storage.versions import versions, warn_of_versions
 
-FORMAT = 2  # of run.json: other versions of this project write others
+FORMAT = 3  # of run.json: other versions of this project write others
+LONGEST_ENV = 100  # characters of an environment in a name
 MAY_CHANGE = fields_with("may_change")  # to extend a run
 MAY_REPEAT = fields_with("may_repeat")
 
 
 def claim_folder(config: Config) -> Path:
-    """Make a log folder with a name that no other run has. The names of the run's models begin with it."""
-    names = dict.fromkeys([re.sub(r"[^\w.-]+", "-", config.env).strip(".-"), config.preset])
-    stem = f"{'-'.join(names)}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-    while True:
-        folder = Path(config.logs_dir) / f"{stem}-{secrets.token_hex(2)}"
+    """Make a log folder with a name that no other run has, and the folder of that name for the run's models."""
+    env = re.sub(r"[^\w.-]+", "-", config.env.rpartition(":")[2]).strip(".-")[:LONGEST_ENV]
+    stem = f"{env}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for count in itertools.count(1):
+        name = stem if count == 1 else f"{stem}-{count}"
         with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            return folder
+            log_dir = Path(config.logs_dir) / name
+            log_dir.mkdir(parents=True)
+            _claim_models(Path(config.models_dir) / name, log_dir)
+            return log_dir
+    raise AssertionError("unreachable")
+
+
+def _claim_models(models: Path, log_dir: Path) -> None:
+    """Make the folder for a run's models, too: a run with other logs may have taken it.
+
+    Raises:
+        FileExistsError: it is taken, and the log folder is gone again.
+    """
+    try:
+        models.mkdir(parents=True)
+    except FileExistsError:
+        log_dir.rmdir()
+        raise
+    except OSError:
+        pass  # saving a model will say so
 
 
 def lock_run(log_dir: Path) -> filelock.BaseFileLock:
@@ -56,7 +74,7 @@ def lock_run(log_dir: Path) -> filelock.BaseFileLock:
 
 
 def record_start(log_dir: Path, config: Config) -> None:
-    """Write `run.json`: the settings and, for every start, the command, this project's commit and the versions.
+    """Write `run.json`: the settings and, for every start, the time, the command, the versions and this commit.
 
     Warns if versions differ from those of the last start. The run counts as under way again, neither ended nor stopped.
 
@@ -64,6 +82,7 @@ def record_start(log_dir: Path, config: Config) -> None:
         OSError: it cannot be written.
     """
     start: dict[str, Any] = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
         "command": shlex.join(sys.orig_argv),
         "versions": {**versions(), "this project": _commit()},
     }
@@ -98,8 +117,9 @@ def read_record(log_dir: Path) -> dict[str, Any]:
     """Read `run.json`.
 
     Returns:
-        A dict of "format", "config" (the settings), "starts" (with "command" and "versions" each) and, if the run has
-        ended or stopped itself since its last start, "ended" (with "episodes" and "steps") or "stopped" (the reason).
+        A dict of "format", "config" (the settings), "starts" (with "time", "command" and "versions" each) and, if the
+        run has ended or stopped itself since its last start, "ended" (with "episodes" and "steps") or "stopped" (the
+        reason).
 
     Raises:
         InputError: it is missing or damaged, or another version wrote it.
@@ -123,45 +143,22 @@ def _check_record(path: Path, record: Any) -> None:
     if record.get("format") != FORMAT:
         raise InputError(f"{path} was written by another version of this project: start the run again")
     kinds: list[tuple[Any, type]] = [(record["config"], dict), (record["starts"], list)]
-    kinds += [(start["versions"], dict) for start in record["starts"]]
+    kinds += [(start[name], kind) for start in record["starts"] for name, kind in (("versions", dict), ("time", str))]
     kinds += [(record["ended"][count], int) for count in ("episodes", "steps") if "ended" in record]
     if not all(isinstance(value, kind) for value, kind in kinds):
         raise TypeError("it holds other kinds of values than it should")
 
 
-def find_run(name: str, logs_dir: str) -> Path:
-    """Find the log folder of a run to resume.
-
-    Args:
-        name: its name in `logs_dir`, its path, or "latest" for the run that wrote a checkpoint last.
-        logs_dir: the folder of the runs.
+def settings_of(log_dir: Path, record: Mapping[str, Any]) -> Config:
+    """Return the settings in a run's record.
 
     Raises:
-        InputError: there is no such run with checkpoints, or its folder is not safe to write to.
+        InputError: they are not of this version.
     """
-    if name == "latest":
-        written: dict[float, Path] = {}
-        for path in Path(logs_dir).glob("*/checkpoints/checkpoint-*.json"):
-            with contextlib.suppress(FileNotFoundError):  # a running process deletes its older ones
-                written[path.stat().st_mtime] = path
-        if not written:
-            raise InputError(f"--resume latest: no run in --logs-dir {logs_dir} has a checkpoint")
-        return _checked(written[max(written)].parent.parent)
-    for folder in (Path(logs_dir) / name, Path(name)):
-        if name and (folder / "checkpoints").is_dir():
-            return _checked(folder.resolve())
-    raise InputError(
-        f"--resume {name}: there is no such run with checkpoints, neither in --logs-dir {logs_dir} nor here"
-    )
-
-
-def _checked(run_dir: Path) -> Path:
-    """Return the folder after checking that it is writable and contains no symbolic links."""
-    check_writable("--resume", str(run_dir))
-    for path in [run_dir / "checkpoints", *run_dir.iterdir()]:
-        if path.is_symlink():
-            raise InputError(f"--resume {run_dir}: {path} is a link, which this project does not make")
-    return run_dir
+    try:
+        return Config(**record["config"])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{log_dir / 'run.json'} does not hold settings of this version ({error})") from error
 
 
 def settings_to_resume(run_dir: Path, given: Mapping[str, Any]) -> Config:
@@ -179,10 +176,7 @@ def settings_to_resume(run_dir: Path, given: Mapping[str, Any]) -> Config:
         flags = ", ".join(flag_of(name) for name in others)
         raise InputError(f"--resume goes on with the run's own settings: leave out {flags}")
     record = read_record(run_dir)
-    try:
-        config = Config(**record["config"])
-    except (TypeError, InputError) as error:
-        raise InputError(f"{run_dir / 'run.json'} does not hold settings of this version ({error})") from error
+    config = settings_of(run_dir, record)
     check_trusted(run_dir, config, given)
     if given.get("models_dir", Config.models_dir) != config.models_dir:
         raise InputError(f"{run_dir} keeps its models in another folder. Repeat it: --models-dir {config.models_dir}")

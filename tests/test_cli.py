@@ -138,7 +138,7 @@ def test_exact_needs_a_blob_that_stands_still(tmp_path: Path) -> None:
     ]
     trained = run(str(ROOT / "train.py"), *arguments, "--size", "4", "--seed", "1", cwd=tmp_path)
     assert trained.returncode == 0 and "percent of optimum" not in trained.stdout, trained.stderr
-    (model,) = tmp_path.glob("models/*best*.model")
+    (model,) = tmp_path.glob("models/*/best.model")
     assert_refused(
         run("evaluate.py", str(model), "--exact"),
         "--exact needs a Blob-v0 of 200 steps whose food and enemy stand still",
@@ -153,7 +153,7 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, script, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while not list(tmp_path.glob("models/*best*.model")) and process.poll() is None:
+    while not list(tmp_path.glob("models/*/best.model")) and process.poll() is None:
         time.sleep(0.1)
     resume = [str(ROOT / "train.py"), "--resume", "latest"]
     process.send_signal(signal.SIGSTOP)  # or it might finish before the other process looks
@@ -162,10 +162,10 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM if os.name == "posix" else signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM and "Traceback" not in errors
-    assert "python train.py --resume logs/Blob-v0-default-seed5-" in output
+    assert "python train.py --resume logs/Blob-v0-seed5-" in output
     assert "(interrupted)" in output and "tensorboard --logdir logs" in output and "python play.py models" in output
 
-    (model,) = tmp_path.glob("models/*best*.model")
+    (model,) = tmp_path.glob("models/*/best.model")
     moved = tmp_path / "elsewhere.model"
     shutil.copy(model, moved)
     scored = run(str(ROOT / "evaluate.py"), str(moved), "--episodes", "200", cwd=tmp_path)
@@ -185,8 +185,8 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     assert_refused(run(*resume, "--lanes", "4", cwd=tmp_path), "leave out --lanes")
     resumed = run(*resume, cwd=tmp_path)
     assert resumed.returncode == 0 and resumed.stdout.startswith("1,500 episodes"), resumed.stderr
-    assert len(list(tmp_path.glob("models/*"))) == 2
-    (model,) = tmp_path.glob("models/*best*.model")
+    assert len(list(tmp_path.glob("models/*/*"))) == 2
+    (model,) = tmp_path.glob("models/*/best.model")
     judged = run(str(ROOT / "evaluate.py"), str(model), "--exact", cwd=tmp_path)
     assert judged.stdout.strip() in resumed.stdout
     assert_refused(run(*resume, cwd=tmp_path), "is finished: --episodes, above 1,5")
@@ -259,7 +259,7 @@ def test_a_game_and_a_network_of_ones_own(tmp_path: Path) -> None:
     sizes = ["--steps", "3000", "--learn-start", "100", "--epsilon-steps", "1000", "--target-every", "20"]
     trained = run(str(ROOT / "train.py"), *flags, *sizes, "--max-episode-steps", "60", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    (model,) = tmp_path.glob("models/own_game-Game-generic-*best*.model")
+    (model,) = tmp_path.glob("models/Game-seed1-*/best.model")
     assert f"python play.py {model.relative_to(tmp_path)} --env own_game:Game --network own_" in trained.stdout
     assert_refused(
         run(str(ROOT / "evaluate.py"), str(model)), "If you trust it, repeat it: --env own_game:Game --network"

@@ -26,7 +26,7 @@ GENERIC: dict[str, Any] = {
     "memory_size": 100_000,
     "learn_every": 4,
     "target_update": "updates",
-    "target_every": 250,
+    "target_every": 50,
     "epsilon_schedule": "steps",
     "epsilon_steps": 20_000,
     "epsilon_min": 0.05,
@@ -34,7 +34,13 @@ GENERIC: dict[str, Any] = {
 EXPECTED: dict[str, dict[str, Any]] = {
     "default": {},
     "generic": GENERIC,
-    "FrozenLake-v1": {**GENERIC, "env_args": {"is_slippery": False}, "steps": 20_000, "epsilon_steps": 8_000},
+    "FrozenLake-v1": {
+        **GENERIC,
+        "env_args": {"is_slippery": False},
+        "steps": 20_000,
+        "target_every": 250,
+        "epsilon_steps": 8_000,
+    },
     "atari": {
         **GENERIC,
         "frame_stack": 4,

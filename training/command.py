@@ -18,7 +18,8 @@ from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import import_tensorflow
 from environments.check import check_env
 from storage.model_file import read_model
-from storage.run_folder import find_run, settings_to_resume
+from storage.run_folder import settings_to_resume
+from storage.runs import LATEST, find_run_to_resume
 
 
 class Command(NamedTuple):
@@ -39,7 +40,7 @@ def read_command() -> Command:
     end_quietly_on_ctrl_c()  # training itself handles signals with StopOnSignal
     with exit_on_bad_input():
         settings, run, quiet, only_check = parse_command_line()
-        resume = None if run is None else find_run(run, settings.get("logs_dir", Config.logs_dir))
+        resume = None if run is None else find_run_to_resume(run, settings.get("logs_dir", Config.logs_dir))
         config = settings_to_resume(resume, settings) if resume else Config.from_preset(**settings)
         verdict = _check(config, new=resume is None)
         if only_check:
@@ -95,7 +96,11 @@ def _make_parser() -> argparse.ArgumentParser:
         "--size", type=int, metavar="INT", help="cells along Blob's side, short for --env-args size=INT"
     )
     parser.add_argument(
-        "--resume", metavar="RUN", help="continue a run in --logs-dir from its last checkpoint; latest is the last run"
+        "--resume",
+        metavar="RUN",
+        nargs="?",
+        const=LATEST,
+        help="continue a run from its last checkpoint: its name or log folder, or latest, the default",
     )
     parser.add_argument("--quiet", action="store_true", help="show no progress, only the results")
     parser.add_argument("--check", action="store_true", help="only check the environment, and say what it is like")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +28,8 @@ class ModelRecord(NamedTuple):
 
 
 class ModelKeeper:
-    """Saves the best model so far, and in the end the last one; each replaces the one before.
+    """Saves the best model so far, and in the end the last one, in a folder of the run's name; each replaces the one
+    before.
 
     Args:
         config: the run's settings.
@@ -39,15 +39,18 @@ class ModelKeeper:
 
     Attributes:
         best, last: None before there is one.
-        window_scores: of the latest window, after which the last model is named.
+        window_scores: of the latest window, which the last model holds.
+        failure: why a model could not be written, if that was so the last time; else "".
     """
 
     def __init__(self, config: Config, name: str, agent: Agent, envs: Lanes) -> None:
-        self._config, self._name, self._agent = config, name, agent
+        self._config, self._agent = config, agent
+        self._folder = Path(config.models_dir) / name
         self._spaces = str(envs.observation_space), str(envs.action_space)
         self.best: ModelRecord | None = None
         self.last: ModelRecord | None = None
         self.window_scores: dict[str, float] = {}
+        self.failure = ""
 
     def save_best(self, scores: dict[str, float], episode: int) -> None:
         """Save the agent as the best model, with the scores of greedy play."""
@@ -60,23 +63,21 @@ class ModelKeeper:
 
     def _save(self, kind: str, scores: dict[str, float], episode: int) -> ModelRecord | None:
         """Save the agent. Returns None, with a warning, if that fails."""
-        name = f"{self._name}__{kind}__{scores['max']:.2f}max_{scores['avg']:.2f}avg_{scores['min']:.2f}min"
-        path = Path(self._config.models_dir) / (name + suffix(self._config))
+        path = self._path(kind)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            for half_written in path.parent.glob(f".{path.name}.*"):  # left by a kill
+                half_written.unlink()
             self._agent.save(path, ModelInfo(self._config, *self._spaces, episode, scores, versions()))
-            half_written = path.parent.glob(f".{glob.escape(self._name)}__*")  # left by a kill
-            for older in [*self._files(kind), *half_written]:
-                if older != path:
-                    older.unlink()
         except OSError as error:
-            say(f"warning: {path} cannot be written ({error.strerror or error}); training goes on")
+            self.failure = f"{path} cannot be written ({error.strerror or error})"
+            say(f"warning: {self.failure}; training goes on")
             return None
+        self.failure = ""
         return ModelRecord(path, scores, episode)
 
-    def _files(self, kind: str) -> list[Path]:
-        pattern = f"{glob.escape(self._name)}__{kind}__*{suffix(self._config)}"
-        return list(Path(self._config.models_dir).glob(pattern))
+    def _path(self, kind: str) -> Path:
+        return self._folder / f"{kind}{suffix(self._config)}"
 
     @property
     def kept(self) -> str:
@@ -87,13 +88,12 @@ class ModelKeeper:
         """Save which model is the best."""
         best = None
         if self.best:
-            best = {"name": self.best.path.name, "scores": self.best.scores, "episode": self.best.episode}
+            best = {"scores": self.best.scores, "episode": self.best.episode}
         return {"best": best, "window_scores": self.window_scores}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore what `get_state` saved. A best model saved after the checkpoint takes the place of the one then."""
+        """Restore what `get_state` saved. A best model saved after the checkpoint is in the place of the one then."""
         self.window_scores = dict(state["window_scores"])
-        files, best = self._files("best"), state["best"]
-        if best and files:
-            path = next((path for path in files if path.name == best["name"]), files[0])
+        path, best = self._path("best"), state["best"]
+        if best and path.is_file():
             self.best = ModelRecord(path, dict(best["scores"]), int(best["episode"]))

@@ -22,6 +22,7 @@ class RunResult:
         seconds: how long it took, before it was resumed included.
         interrupted: the number of the signal that ended it early; 0 if none did.
         best, last: its models; None if there is none.
+        failure: why a model could not be written, if that was so the last time; else "".
         checkpoint_seconds: how long each checkpoint took, since it was started or resumed.
         checkpoint_share: their share of the time since then, 0 to 1.
         agent: the trained agent.
@@ -39,8 +40,9 @@ class RunResult:
     checkpoint_seconds: Sequence[float]
     checkpoint_share: float
     agent: Agent = field(repr=False)
+    failure: str = ""
 
     @property
     def name(self) -> str:
-        """The run's name: environment, preset, seed and time of start."""
+        """The run's name: environment, seed and time of start."""
         return self.log_dir.name

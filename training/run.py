@@ -267,6 +267,7 @@ class Run:
             checkpoint_seconds=saved,
             checkpoint_share=sum(saved) / self._clock.seconds_since_start,
             agent=agent,
+            failure=self._models.failure,
         )
 
     def __enter__(self) -> Self:

@@ -7,6 +7,7 @@ import shlex
 import psutil
 
 from config import Config
+from console.commands import script, tool
 from storage.checkpoint import checkpoint_numbers
 from storage.trust import trust_flags
 from training.result import RunResult
@@ -21,7 +22,9 @@ def summary(result: RunResult) -> str:
         f"{result.episodes:,} episodes, {result.steps:,} steps, {result.updates:,} updates in {minutes[0]} min "
         f"{minutes[1]} s" + (" (interrupted)" if result.interrupted else "")
     ]
-    if not (result.best or result.last):
+    if result.failure:
+        lines.append(f"{result.failure}: name another --models-dir, or make room")
+    elif not (result.best or result.last):
         lines.append("no episode ended, so there is no model: raise --steps")
     if not result.updates:
         lines.append(f"no update was made: the memory never held --learn-start {config.learn_start} transitions")
@@ -38,18 +41,17 @@ def summary(result: RunResult) -> str:
     lines.append(f"memory      {process / 1e9:.2f} GB, of which {held} {size / 1e9:.2f}")
     if saved := result.checkpoint_seconds:
         lines.append(f"checkpoints {len(saved)} in {sum(saved):.1f} s, {result.checkpoint_share:.1%} of the time")
-    lines.append(f"watch       tensorboard --logdir {shlex.quote(config.logs_dir)}, at {CHARTS_PAGE}")
+    lines.append(f"watch       {tool('tensorboard', '--logdir', config.logs_dir)}, at {CHARTS_PAGE}")
     return "\n".join([*lines, *_commands(result)])
 
 
 def _commands(result: RunResult) -> list[str]:
-    config, trust = result.config, trust_flags(result.config)
+    config, trust = result.config, shlex.split(trust_flags(result.config))
     lines = []
     if model := result.best or result.last:
-        arguments = f"{shlex.quote(str(model.path))} {trust}".rstrip()
-        lines += [f"replay      python play.py {arguments}", f"score       python evaluate.py {arguments}"]
+        for what, name in (("replay", "play.py"), ("score", "evaluate.py")):
+            lines.append(f"{what:<12}{script(name, str(model.path), *trust)}")
     if result.interrupted and checkpoint_numbers(result.log_dir / "checkpoints"):
-        arguments = f"{shlex.quote(str(result.log_dir))} {trust}".rstrip()
-        arguments += f" --models-dir {shlex.quote(config.models_dir)}" if config.models_dir != Config.models_dir else ""
-        lines.append(f"go on       python train.py --resume {arguments}")
+        folder = ["--models-dir", config.models_dir] if config.models_dir != Config.models_dir else []
+        lines.append(f"go on       {script('train.py', '--resume', str(result.log_dir), *trust, *folder)}")
     return lines

@@ -21,7 +21,7 @@ from console.errors import InputError
 from environments.lanes import make_lanes
 from replay_memory import ReplayMemory
 from storage.checkpoint import FORMAT, KEPT, Checkpoints, checkpoint_numbers, read_manifest
-from storage.run_folder import find_run
+from storage.runs import find_run_to_resume
 from train import train
 from training.result import RunResult
 from training.run import Run
@@ -236,12 +236,13 @@ def test_forged_states(finished: tuple[RunResult, dict[str, Any]], data: st.Data
 def test_links_out_of_a_run(tmp_path: Path, name: str) -> None:
     run_dir = tmp_path / "logs" / "run"
     (run_dir / "checkpoints").mkdir(parents=True)
-    assert find_run("run", str(tmp_path / "logs")) == run_dir
+    (run_dir / "run.json").touch()
+    assert find_run_to_resume("run", str(tmp_path / "logs")) == run_dir
     if name == "checkpoints":
         (run_dir / name).rename(tmp_path / "elsewhere")
     (run_dir / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="is a link"):
-        find_run("run", str(tmp_path / "logs"))
+        find_run_to_resume("run", str(tmp_path / "logs"))
 
 
 MANIFESTS: dict[str, Any] = {

@@ -36,60 +36,51 @@ def files_in(folder: Path) -> list[str]:
 def test_a_better_model_replaces_the_best(tmp_path: Path) -> None:
     models = keeper_in(tmp_path / "models", name="run[1]")
     assert models.best is None and models.kept == "no model had been saved yet"
+    path = tmp_path / "models" / "run[1]" / "best.model"
     models.save_best(GOOD, 20)
-    assert files_in(tmp_path / "models") == ["run[1]__best__25.00max_1.00avg_-3.00min.model"]
+    assert models.best == ModelRecord(path, GOOD, 20)
     models.save_best(BETTER, 40)
-    path = tmp_path / "models" / "run[1]__best__25.00max_2.50avg_0.00min.model"
     assert models.best == ModelRecord(path, BETTER, 40) and path.read_text() == "40"
-    assert files_in(tmp_path / "models") == [path.name]
+    assert files_in(path.parent) == ["best.model"]
     assert models.kept == f"the best model before that is {path}"
 
 
-def test_a_model_of_the_same_scores_is_written_over(tmp_path: Path) -> None:
-    models = keeper_in(tmp_path)
-    for episode in (20, 40):
-        models.save_best(GOOD, episode)
-    assert models.best and models.best.episode == 40 and models.best.path.read_text() == "40"
-    assert files_in(tmp_path) == [models.best.path.name]
+def test_tables_have_another_ending(tmp_path: Path) -> None:
+    models = ModelKeeper(Config(models_dir=str(tmp_path), method="sarsa"), "run", PAPER, ENVS)
+    models.save_best(GOOD, 20)
+    assert files_in(tmp_path / "run") == ["best.npz"]
 
 
 def test_other_files_stay(tmp_path: Path) -> None:
-    for name in ("other__best__1.00max_1.00avg_1.00min.model", "run__best__notes.txt", "run2__best__x.model"):
-        (tmp_path / name).write_text("not ours")
-    before = files_in(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("not ours")
     models = keeper_in(tmp_path)
     models.save_best(GOOD, 20)
     models.window_scores = GOOD
     models.save_last(30)
     models.save_best(BETTER, 40)
-    assert models.best and models.last
-    assert files_in(tmp_path) == sorted([*before, models.best.path.name, models.last.path.name])
+    assert files_in(tmp_path / "run") == ["best.model", "last.model", "notes.txt"]
 
 
 def test_a_half_written_model_left_by_a_kill_is_deleted(tmp_path: Path) -> None:
-    names = (
-        "run__best__1.00max_1.00avg_1.00min.model",
-        "run__best__2.00max_1.00avg_1.00min.model",
-        "run2__best__x.model",
-    )
-    for name in names:
-        with atomic_write(tmp_path / name, ".keras") as temporary:
+    (tmp_path / "run").mkdir()
+    for name in ("best.model", "last.model"):
+        with atomic_write(tmp_path / "run" / name, ".keras") as temporary:
             half = temporary.name
-        (tmp_path / name).rename(tmp_path / half)  # as a kill in the block would have left it
+        (tmp_path / "run" / name).rename(tmp_path / "run" / half)  # as a kill in the block would have left it
     models = keeper_in(tmp_path)
     models.save_best(GOOD, 20)
-    assert models.best
-    hidden, path = files_in(tmp_path)
-    assert hidden.startswith(".run2__best__x.model.") and path == models.best.path.name
+    hidden, path = files_in(tmp_path / "run")
+    assert hidden.startswith(".last.model.") and path == "best.model"
 
 
-def test_the_last_model_is_named_after_the_latest_window(tmp_path: Path) -> None:
+def test_the_last_model_has_the_scores_of_the_latest_window(tmp_path: Path) -> None:
     models = keeper_in(tmp_path)
     models.save_last(10)
     assert models.last is None and files_in(tmp_path) == []
     models.window_scores = BETTER
     models.save_last(30)
-    assert models.last == ModelRecord(tmp_path / "run__last__25.00max_2.50avg_0.00min.model", BETTER, 30)
+    assert models.last == ModelRecord(tmp_path / "run" / "last.model", BETTER, 30)
 
 
 def test_what_cannot_be_written_leaves_the_best_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,9 +94,11 @@ def test_what_cannot_be_written_leaves_the_best_before(tmp_path: Path, capsys: p
     models.save_best(GOOD, 20)
     best = models.best
     models.save_best(BETTER, 40)
-    assert models.best == best and best and files_in(tmp_path) == [best.path.name]
-    warning = ".model cannot be written (No space left on device); training goes on\n"
-    assert capsys.readouterr().err.endswith(warning)
+    assert models.best == best and best and best.path.read_text() == "20"
+    assert models.failure == f"{best.path} cannot be written (No space left on device)"
+    assert capsys.readouterr().err == f"warning: {models.failure}; training goes on\n"
+    models.save_best(BETTER, 60)  # there is room again
+    assert models.failure == ""
 
 
 def resumed(folder: Path, state: dict[str, Any]) -> ModelRecord | None:
@@ -114,13 +107,11 @@ def resumed(folder: Path, state: dict[str, Any]) -> ModelRecord | None:
     return models.best
 
 
-def test_a_resumed_run_takes_the_file_that_its_checkpoint_names(tmp_path: Path) -> None:
+def test_a_resumed_run_knows_its_best_model(tmp_path: Path) -> None:
     models = keeper_in(tmp_path)
     models.window_scores = BETTER
     models.save_best(GOOD, 20)
     state = models.get_state()
-    for other in ("0.00", "9.00"):  # sorted before and behind it
-        (tmp_path / f"run__best__{other}max_1.00avg_1.00min.model").write_text("?")
     assert resumed(tmp_path, state) == models.best
     again = keeper_in(tmp_path)
     again.set_state(state)
@@ -134,7 +125,7 @@ def test_a_best_model_newer_than_the_checkpoint_takes_its_place(tmp_path: Path) 
     models.save_best(BETTER, 40)
     assert models.best
     best = resumed(tmp_path, state)
-    assert best and best.path == models.best.path
+    assert best and best.path.read_text() == "40"
     # The scores are the checkpoint's, until the evaluation that saved the newer file is repeated.
     assert (best.scores, best.episode) == (GOOD, 20)
 

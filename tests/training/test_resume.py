@@ -29,7 +29,8 @@ from environments.resume import ResumableEnv
 from experiments.kill_test import SETTINGS, differences, fingerprint
 from experiments.kill_test import test as kill_and_resume
 from storage.checkpoint import checkpoint_numbers
-from storage.run_folder import find_run, lock_run, record_start, settings_to_resume
+from storage.run_folder import lock_run, record_start, settings_to_resume
+from storage.runs import find_run_to_resume
 from train import train
 from training.agents import make_agent
 from training.run import Run
@@ -159,9 +160,10 @@ def test_settings_that_cannot_change(small_config: MakeConfig, capsys: pytest.Ca
     assert settings_to_resume(run.log_dir, {**given, "env": "Blob-v0", "env_args": {"size": 4}}) == config
     with lock_run(run.log_dir), pytest.raises(InputError, match="in use by another process"):
         train(config, resume=run.log_dir)
-    assert find_run("latest", config.logs_dir) == find_run(run.name, config.logs_dir) == run.log_dir
-    with pytest.raises(InputError, match="there is no such run"):
-        find_run("nothing", config.logs_dir)
+    for name in ("latest", run.name, str(run.log_dir)):
+        assert find_run_to_resume(name, config.logs_dir) == run.log_dir
+    with pytest.raises(InputError, match="there is no run nothing"):
+        find_run_to_resume("nothing", config.logs_dir)
     made = json.loads((run.log_dir / "run.json").read_text())
     (start,) = made["starts"]
     assert start["versions"]["keras"] == keras.__version__ and made["config"]["seed"] == 7

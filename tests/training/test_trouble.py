@@ -223,6 +223,6 @@ def test_nobody_reads(tmp_path: Path) -> None:
     process.stdout.close()
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    (model,) = (tmp_path / "models").glob("*__last__*")
+    (model,) = (tmp_path / "models").glob("*/last.model")
     (run_dir,) = (tmp_path / "logs").iterdir()
     assert checkpoint.checkpoint_numbers(run_dir / "checkpoints")[0] > 0 and model.is_file()
