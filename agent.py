@@ -224,6 +224,11 @@ class DQNAgent:
         """The share of the replay memory that is filled, 0 to 1."""
         return len(self.memory) / self.memory.maxlen
 
+    def describe(self) -> str:
+        """What learns, and on which device."""
+        gpus = len(tf.config.list_logical_devices("GPU"))
+        return f"network of {self.online.count_params():,} weights, on {'the GPU' if gpus else 'the CPU'}"
+
     def memory_use(self) -> tuple[str, int]:
         """What takes the agent's memory, and how many bytes of it are in use."""
         return "replay", int(self.memory.nbytes * self.memory_fill)

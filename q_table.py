@@ -194,6 +194,11 @@ class QTableAgent:
         self.table.ravel()[self._pairs[:, lanes, columns]] += moves[:, lanes] * eligibility[lanes, columns]
         eligibility[ended] = 0
 
+    def describe(self) -> str:
+        """What learns, and on which device."""
+        states, actions = self.table.shape
+        return f"table of {states:,} states x {actions} actions, on the CPU"
+
     def memory_use(self) -> tuple[str, int]:
         """What takes the agent's memory, and how many bytes of it are in use."""
         return "the table", self.table.nbytes

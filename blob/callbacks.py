@@ -21,16 +21,17 @@ MOST_DRAWN = 50  # a board with more cells along a side is not drawn
 
 
 class PercentOfOptimum(RunCallback):
-    """Adds `percent_of_optimum` to the logs of every window.
+    """Adds `percent_of_optimum` and `greedy_optimum` to the logs of every window with a greedy evaluation.
 
-    It places the return of the latest greedy evaluation on the scale from random play (0) to optimal play (100), both
-    from the same starts. The learner never sees it.
+    `greedy_optimum` is the mean return of optimal play from the evaluation's starts, the highest that is possible;
+    `percent_of_optimum` places the evaluation's on the scale from random play (0) to that (100). The learner never sees
+    them.
 
     Args:
         config: the settings of the run, with a solvable Blob.
     """
 
-    adds = ("percent_of_optimum",)
+    adds = ("percent_of_optimum", "greedy_optimum")
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -42,10 +43,13 @@ class PercentOfOptimum(RunCallback):
         with closing(BlobVectorEnv(n_starts, **self._config.env_args)) as envs:
             envs.reset(seed=EVALUATION_SEED)
             self._random, self._optimum = start_means(envs.rules, envs.positions)
+        if n_starts == self._config.evaluate_episodes:
+            self.evaluation.possible = self._optimum
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Add the percentage to the logs, where callbacks later in the list see it too."""
         if logs is not None and "greedy_avg" in logs:
+            logs["greedy_optimum"] = self._optimum
             logs["percent_of_optimum"] = percent_of_optimum(logs["greedy_avg"], self._random, self._optimum)
 
 

@@ -24,7 +24,8 @@ def end_quietly() -> None:
 
 
 class StopOnSignal:
-    """A context manager that records the first Ctrl-C or SIGTERM. A second one ends the program at once.
+    """A context manager that records the first Ctrl-C or SIGTERM. A second one ends the program at once, or raises
+    KeyboardInterrupt where Python itself handles Ctrl-C, as in a notebook, whose variables should survive.
 
     Attributes:
         received: the number of the signal, 0 if none has come.
@@ -42,8 +43,8 @@ class StopOnSignal:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        for each in self._previous:
-            signal.signal(each, signal.SIG_DFL)
+        for each, previous in self._previous.items():
+            signal.signal(each, previous if previous is signal.default_int_handler else signal.SIG_DFL)
         with contextlib.suppress(OSError):  # standard error may be closed
             # Not print: the signal may have interrupted a print, which cannot be called again within itself.
             os.write(2, b"\nstopping and saving the run; a second Ctrl-C stops at once\n")

@@ -21,17 +21,26 @@ def import_tensorflow() -> None:
     """Import TensorFlow for the first time, without the lines it logs at every start.
 
     Raises:
+        InputError: as `check_installation`.
+    """
+    check_installation()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _hold_back_stderr():
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()  # looks for a GPU now, and logs if there is none
+
+
+def check_installation() -> None:
+    """Check what would fail after the seconds that importing TensorFlow takes.
+
+    Raises:
         InputError: this Python is not supported, or Keras is set to another backend, to channels_first or to another
             type of float.
     """
     check_python()
     _check_legacy()
     _check_keras_settings()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _hold_back_stderr():
-        import tensorflow as tf
-
-        tf.config.list_logical_devices()  # looks for a GPU now, and logs if there is none
 
 
 @contextlib.contextmanager

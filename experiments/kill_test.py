@@ -100,7 +100,7 @@ def fingerprint(folder: Path) -> dict[str, Any]:
 
 
 def repeatable(state: dict[str, Any]) -> dict[str, Any]:
-    """Remove what differs from process to process from a checkpoint's state: times and sizes of logs that hold times."""
+    """Remove from a checkpoint's state what differs between processes: times, and sizes of logs that hold times."""
     parts = state["parts"]
     del state["events"], parts["clock"]["seconds"], parts["clock"]["speed"]
     parts["epochs"]["callbacks"] = [{**callback, "size": None} for callback in parts["epochs"]["callbacks"]]

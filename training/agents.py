@@ -47,6 +47,9 @@ class Agent(Protocol):
     def progress(self) -> float:
         """The share of the run that is done, 0 to 1."""
 
+    def describe(self) -> str:
+        """What learns, and on which device."""
+
     def q_values(self, observations: Observations) -> np.ndarray:
         """The values by which it acts, (batch, n_actions)."""
 

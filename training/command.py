@@ -15,7 +15,7 @@ from console.errors import exit_on_bad_input
 from console.messages import one_line, say
 from console.settings import flag_of, types_of
 from console.signals import end_quietly_on_ctrl_c
-from console.tensorflow_import import import_tensorflow
+from console.tensorflow_import import check_installation, import_tensorflow
 from environments.check import check_env
 from storage.model_file import read_model
 from storage.run_folder import settings_to_resume
@@ -46,8 +46,17 @@ def read_command() -> Command:
         if only_check:
             say(one_line(verdict), sys.stdout)
             sys.exit()
+        check_installation()
+        if not quiet:
+            say(one_line(f"{_what(config)}; TensorFlow takes some seconds to start"))
         import_tensorflow()
     return Command(config, resume, quiet)
+
+
+def _what(config: Config) -> str:
+    """What a run does, in short."""
+    length = f"{config.steps:,} steps" if config.steps else f"{config.episodes:,} episodes"
+    return f"training on {config.env} for {length}, with the settings of the preset {config.preset}"
 
 
 def _check(config: Config, new: bool) -> str:

@@ -124,6 +124,7 @@ class Contest:
         statistics = {"avg": returns.mean(), "std": returns.std(), "min": returns.min(), "max": returns.max()}
         scores = {name: float(value) for name, value in statistics.items()}
         scores = {**contender.scores, **scores, "episodes": float(len(returns))}
+        scores.pop("possible", None)  # from fewer starts
         return dataclasses.replace(contender, scores=scores, returns=returns)
 
     @contextlib.contextmanager

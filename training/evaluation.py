@@ -21,7 +21,9 @@ class GreedyEvaluation:
         should_stop: asked at every step; if it says so, play raises `InterruptedPlay`.
 
     Attributes:
-        scores: of the latest evaluation, see `GreedyEpisodes.scores`; empty before the first.
+        scores: of the latest evaluation, see `GreedyEpisodes.scores`, and "possible", if known; empty before the first.
+        possible: the highest mean return that is possible from the fixed starts, where a callback knows it and has set
+            it; else None. It is only shown.
         count: evaluations so far.
         worst_seed: of the episode with the lowest return in the latest evaluation, among the first of each lane, as
             only these have a seed of their own.
@@ -31,6 +33,7 @@ class GreedyEvaluation:
         self._config, self._should_stop = config, should_stop
         self._envs = make_evaluation_lanes(config, config.evaluate_episodes)
         self.scores: dict[str, float] = {}
+        self.possible: float | None = None
         self.count, self.worst_seed = 0, EVALUATION_SEED
         self._evaluated_at = 0
 
@@ -61,7 +64,7 @@ class GreedyEvaluation:
         self._evaluated_at = now
         self.count += 1
         self.worst_seed = EVALUATION_SEED + int(episodes.returns[: self._envs.count].argmin())
-        self.scores = episodes.scores()
+        self.scores = episodes.scores() | ({} if self.possible is None else {"possible": self.possible})
         return episodes
 
     def play(self, q_values: QValues, count: int, first: int = 0) -> GreedyEpisodes:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from config import Config
 from console.messages import say
+from training.summary import describe
 
 # The time left follows from the speed of about the last quarter of a minute: early episodes are far longer than later
 # ones, so the speed since the start would mislead, and that of the last second would jump at every evaluation.
@@ -29,8 +30,9 @@ class Progress:
     def __init__(self, config: Config, done: int, quiet: bool = False) -> None:
         on_terminal = sys.stderr.isatty() and not quiet
         total = config.steps or config.episodes
-        self._unit, self._prints_lines = "step" if config.steps else "episode", not (quiet or on_terminal)
-        self._width = len(f"{total:,}")
+        self._unit, self._quiet = "step" if config.steps else "episode", quiet
+        self._prints_lines = not (quiet or on_terminal)
+        self._width, self._greedy = len(f"{total:,}"), ""
         # Off a terminal tqdm writes to nowhere; its counter and its estimate of the time left are used all the same.
         self._nowhere = open(os.devnull, "w")  # noqa: SIM115 (closed in `close`)
         self._bar = tqdm(
@@ -54,10 +56,16 @@ class Progress:
             )
         else:
             self._bar.set_postfix_str(
-                f"avg {logs['reward_avg']:.1f} ({low:.0f} to {high:.0f}) eps {logs['epsilon']:.2f} "
+                f"avg {logs['reward_avg']:.1f} ({low:.0f} to {high:.0f}){self._greedy} eps {logs['epsilon']:.2f} "
                 f"{logs['steps_per_second']:,.0f} steps/s",
                 refresh=False,
             )
+
+    def show_evaluation(self, scores: Mapping[str, float], is_best: bool) -> None:
+        """Show a greedy evaluation, and whether its model is the best so far."""
+        self._greedy = f" greedy {scores['avg']:.1f}"
+        if not self._quiet:
+            say(f"{self._unit} {self._bar.n:>{self._width},}  {describe(scores)}{', best so far' * is_best}")
 
     def _left(self) -> str:
         bar = self._bar.format_dict

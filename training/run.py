@@ -31,6 +31,7 @@ from training.progress import Progress
 from training.result import RunResult
 from training.snapshot import Part, Snapshots
 from training.stock_callbacks import prepare_stock_callbacks
+from training.summary import introduction
 from training.windows import EpisodeWindows, Window
 
 
@@ -119,6 +120,8 @@ class Run:
         if not state:
             self._save(observations, masks)
         done = self._agent.steps if self._config.steps else self._windows.episodes
+        if not self._quiet:
+            say(introduction(self._agent, self._log_dir))
         self._progress = Progress(self._config, done, self._quiet)
         self._clock.start(self._agent.steps)
         self._observations, self._masks = observations, masks
@@ -172,10 +175,10 @@ class Run:
         """
         assert self._epochs and self._progress
         self._claim_again_if_deleted()
-        logs = self._logs(window)
+        logs, is_best = self._logs(window), False
         self._models.window_scores = {key: logs[f"reward_{key}"] for key in ("avg", "min", "max")}
         if (self._evaluation.is_due(self._time(window.last_episode)) or is_last) and not self._signal.received:
-            self._evaluate(window.last_episode)
+            is_best = self._evaluate(window.last_episode)
             logs["evaluation"] = float(self._evaluation.count)
             scores = self._evaluation.scores
             logs |= {f"greedy_{key}": scores[key] for key in ("avg", "min", "max", "overestimation")}
@@ -183,6 +186,8 @@ class Run:
         self._epochs.open_window(window.number + 1)
         self._clock.begin_window(self._agent.steps)
         self._progress.show(logs)
+        if "evaluation" in logs:
+            self._progress.show_evaluation(self._evaluation.scores, is_best)
 
     def _logs(self, window: Window) -> dict[str, float]:
         agent = self._agent
@@ -201,10 +206,13 @@ class Run:
         """The time on the clock of evaluations, which counts steps if these limit the run."""
         return self._agent.steps if self._config.steps else episodes
 
-    def _evaluate(self, episodes: int) -> None:
+    def _evaluate(self, episodes: int) -> bool:
+        """Evaluate the agent. Returns whether it is the best so far, and then saves it."""
         returns = self._evaluation.evaluate(self._agent.q_values, self._time(episodes)).returns
-        if self._contest.enter(episodes, self._evaluation.scores, returns):
+        is_best = self._contest.enter(episodes, self._evaluation.scores, returns)
+        if is_best:
             self._models.save_best(self._evaluation.scores, episodes)
+        return is_best
 
     def _decide_contest(self) -> None:
         """Where more than one model may be the best, play on until it is clear, at most as much as all evaluations.

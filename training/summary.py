@@ -1,8 +1,10 @@
-"""The lines that a run ends with."""
+"""The lines that a run begins and ends with."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from pathlib import Path
 
 import psutil
 
@@ -10,9 +12,41 @@ from config import Config
 from console.commands import script, tool
 from storage.checkpoint import checkpoint_numbers
 from storage.trust import trust_flags
+from training.agents import Agent
 from training.result import RunResult
 
 CHARTS_PAGE = "http://localhost:6006/#custom_scalars"  # where TensorBoard shows the charts of `training.tags`
+
+
+def introduction(agent: Agent, log_dir: Path) -> str:
+    """Introduce a run that begins or goes on: its name, what learns, where its files go, and how to watch it."""
+    config = agent.config
+    after = f", goes on after {agent.episodes:,} episodes" if agent.steps else ""
+    return "\n".join(
+        [
+            f"run         {log_dir.name}{after}",
+            f"learner     {agent.describe()}",
+            f"models in   {Path(config.models_dir) / log_dir.name}",
+            f"logs in     {log_dir}",
+            f"watch       {_watch(config)}",
+        ]
+    )
+
+
+def describe(scores: Mapping[str, float]) -> str:
+    """Describe greedy play in short."""
+    possible = f" of {scores['possible']:.2f} possible from these starts" if "possible" in scores else ""
+    won = f", won {_percent(scores['won'])}" if "won" in scores else ""
+    return f"greedy {scores['avg']:.2f}{possible}{won}"
+
+
+def _percent(share: float) -> str:
+    """A share as a percentage that says 100% only of all."""
+    return f"{share:.0%}" if share in (0, 1) else f"{min(max(share, 0.001), 0.999):.1%}"
+
+
+def _watch(config: Config) -> str:
+    return f"{tool('tensorboard', '--logdir', config.logs_dir)}, at {CHARTS_PAGE}"
 
 
 def summary(result: RunResult) -> str:
@@ -32,8 +66,9 @@ def summary(result: RunResult) -> str:
         scores = result.best.scores
         lines += [
             f"best model  {result.best.path}",
-            f"            greedy return avg {scores['avg']:.2f}, min {scores['min']:g}, max {scores['max']:g} over "
-            f"{int(scores['episodes']):,} starts, after {result.best.episode:,} episodes",
+            f"            {describe(scores)}",
+            f"            min {scores['min']:g}, max {scores['max']:g} over {int(scores['episodes']):,} starts, "
+            f"after {result.best.episode:,} episodes",
         ]
     if result.last:
         lines.append(f"last model  {result.last.path}")
@@ -41,7 +76,7 @@ def summary(result: RunResult) -> str:
     lines.append(f"memory      {process / 1e9:.2f} GB, of which {held} {size / 1e9:.2f}")
     if saved := result.checkpoint_seconds:
         lines.append(f"checkpoints {len(saved)} in {sum(saved):.1f} s, {result.checkpoint_share:.1%} of the time")
-    lines.append(f"watch       {tool('tensorboard', '--logdir', config.logs_dir)}, at {CHARTS_PAGE}")
+    lines.append(f"watch       {_watch(config)}")
     return "\n".join([*lines, *_commands(result)])
 
 

@@ -1,5 +1,6 @@
 """The callbacks that log Blob's exact answer."""
 
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 
 from blob import callbacks
 from blob.callbacks import MOST_DRAWN, PercentOfOptimum, PolicyMap
+from blob_env import BlobVectorEnv
 from config import Config
+from training.evaluation import EVALUATION_SEED
 
 
 def logs_after_window(size: int, evaluation: float | None) -> dict[str, Any]:
@@ -29,6 +32,19 @@ def test_policy_is_drawn_in_windows_with_an_evaluation() -> None:
 
 def test_large_boards_are_not_drawn() -> None:
     assert "see_policy" not in logs_after_window(MOST_DRAWN + 1, 3)
+
+
+def test_what_is_possible_is_known_to_the_evaluation_and_the_logs() -> None:
+    config = Config(env_args={"size": 3}, evaluate_episodes=20)
+    evaluation, judge = SimpleNamespace(possible=None), PercentOfOptimum(config)
+    judge.set_params({"evaluation": evaluation})
+    judge.on_train_begin()
+    with closing(BlobVectorEnv(20, size=3)) as envs:
+        envs.reset(seed=EVALUATION_SEED)
+        _, optimum = callbacks.start_means(envs.rules, envs.positions)
+    logs = {"greedy_avg": optimum}
+    judge.on_epoch_end(0, logs)
+    assert evaluation.possible == logs["greedy_optimum"] == optimum and logs["percent_of_optimum"] == 100
 
 
 def test_environments_are_closed_if_solving_fails(monkeypatch: pytest.MonkeyPatch) -> None:

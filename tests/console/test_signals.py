@@ -17,8 +17,27 @@ def test_the_first_signal_is_recorded(number: signal.Signals, capfd: pytest.Capt
         os.kill(os.getpid(), number)
         assert stop.received == number
         assert "a second Ctrl-C stops at once" in capfd.readouterr().err
-        assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == [signal.SIG_DFL] * 2
+        # Python handles Ctrl-C itself here, as in a notebook, where a second one must not end everything.
+        after = [signal.default_int_handler, signal.SIG_DFL]
+        assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == after
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_second_ctrl_c_interrupts_what_a_notebook_does() -> None:
+    with StopOnSignal() as stop, pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.received == signal.SIGINT
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_script_is_ended_by_a_second_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = signal.signal(signal.SIGINT, lambda *_: None)  # as `end_quietly_on_ctrl_c` sets one
+    try:
+        with StopOnSignal():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, own)
 
 
 def test_another_thread_handles_no_signals() -> None:

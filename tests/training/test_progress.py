@@ -38,10 +38,22 @@ def test_a_run_that_steps_limit_counts_steps(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err.startswith("step  2,500  reward")
 
 
+def test_an_evaluation_is_shown_where_it_happens(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(Config(), 1_000)
+    progress.show_evaluation({"avg": 20.93, "won": 0.998, "possible": 21.4}, True)
+    progress.show_evaluation({"avg": 20.5}, False)
+    progress.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "episode  1,000  greedy 20.93 of 21.40 possible from these starts, won 99.8%, best so far",
+        "episode  1,000  greedy 20.50",
+    ]
+
+
 def test_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     progress = Progress(Config(steps=100, learn_start=100), 0, quiet=True)
     progress.update(50)
     progress.show(LOGS)
+    progress.show_evaluation({"avg": 20.5}, True)
     progress.close()
     assert capfd.readouterr() == ("", "")
 
