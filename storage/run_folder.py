@@ -45,11 +45,13 @@ def claim_folder(config: Config) -> Path:
 
 
 def _claim_models(models: Path, log_dir: Path) -> None:
-    """Make the folder for a run's models, too: a run with other logs may have taken it.
+    """Make the folder for a run's models, too: a run with other logs may have taken it. It may be the log folder.
 
     Raises:
         FileExistsError: it is taken, and the log folder is gone again.
     """
+    if models.resolve() == log_dir.resolve():
+        return
     try:
         models.mkdir(parents=True)
     except FileExistsError:

@@ -165,6 +165,12 @@ def test_two_runs_with_other_logs_do_not_share_a_folder_of_models(
     assert [path.name for path in sorted((tmp_path / "models").iterdir())] == names
 
 
+def test_models_and_logs_in_one_folder(tmp_path: Path) -> None:
+    config = Config(seed=1, models_dir=str(tmp_path), logs_dir=str(tmp_path))
+    first, second = claim_folder(config), claim_folder(config)
+    assert first != second and set(tmp_path.iterdir()) == {first, second}
+
+
 def test_names_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.run_folder.time.strftime", lambda *_: "20260101-000000")
     for env, name in (
