@@ -43,7 +43,7 @@ def find_model(name: str, models_dir: str = Config.models_dir) -> Path:
         files += [place.with_name(place.name + suffix) for suffix in SUFFIXES if place.name]
         if model := next(filter(Path.is_file, files), None) or _newest(_best_models(place)):
             return model
-    runs = [model.parent for model in _best_models(Path(models_dir))]
+    runs = [model.parent.name for model in sorted(_best_models(Path(models_dir)), key=_changed)]
     raise InputError(f"there is no model file {name}, and no run of that name in {models_dir}{_near(name, runs)}")
 
 
@@ -76,11 +76,11 @@ def find_log_folder(name: str, logs_dir: str = Config.logs_dir) -> Path:
     path = Path(name)
     if name and (path / "run.json").is_file():
         return path
-    known = {run.name: run for run in runs}
+    known = {run.name: run for run in runs}  # the newest last
     for called in (path.name, path.parent.name):
         if called in known:
             return known[called]
-    raise InputError(f"there is no run {name}, neither in {logs_dir} nor here{_near(name, runs)}")
+    raise InputError(f"there is no run {name}, neither in {logs_dir} nor here{_near(name, list(known))}")
 
 
 def find_run_to_resume(name: str, logs_dir: str) -> Path:
@@ -123,7 +123,7 @@ def _checked(run_dir: Path) -> Path:
 
 def log_folders(logs_dir: str) -> list[Path]:
     """The log folders of all runs, in the order in which they were started or resumed last."""
-    return sorted((path.parent for path in Path(logs_dir).glob("*/run.json")), key=_changed)
+    return [path.parent for path in sorted(Path(logs_dir).glob("*/run.json"), key=_changed)]
 
 
 def _newest(paths: Iterable[Path]) -> Path | None:
@@ -132,18 +132,17 @@ def _newest(paths: Iterable[Path]) -> Path | None:
 
 def _changed(path: Path) -> float:
     with contextlib.suppress(OSError):  # a running process replaces its files
-        return (path / "run.json" if path.is_dir() else path).stat().st_mtime
+        return path.stat().st_mtime
     return 0.0
 
 
-def _near(name: str, runs: Sequence[Path]) -> str:
-    """What to add to a message about an unknown run: similar names, or the newest."""
+def _near(name: str, runs: Sequence[str]) -> str:
+    """What to add to a message about an unknown run: similar names of these, or the last."""
     if not runs:
         return ""
-    names = [run.name for run in sorted(runs, key=_changed, reverse=True)]
-    near = difflib.get_close_matches(Path(name).name, names, SUGGESTED)
+    near = difflib.get_close_matches(Path(name).name, runs, SUGGESTED)
     kind = "similar" if near else "the newest"
-    return f" ({kind}: {', '.join(near or names[:SUGGESTED])}; runs.py lists all)"
+    return f" ({kind}: {', '.join(near or runs[: -SUGGESTED - 1 : -1])}; runs.py lists all)"
 
 
 class RunEntry(NamedTuple):
