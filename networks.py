@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import runpy
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 from keras import layers, ops
 
 from console.errors import InputError
+from console.nearest import did_you_mean
 from console.tensorflow_import import check_keras
 from environments.spaces import QValues, check_size, example_observation, part_name
 from environments.symmetry import AT_A_TIME, Symmetry
@@ -76,7 +78,16 @@ def _from_file(network: str, observation_space: gym.Space, n_actions: int) -> ke
     if not Path(path).is_file():
         raise InputError(f"--network {network}: there is no file {path} in {Path.cwd()}")
     try:
-        model = runpy.run_path(path)[function](observation_space, n_actions)
+        module = runpy.run_path(path)
+        if function not in module:
+            functions = [name for name, value in module.items() if inspect.isfunction(value)]
+            raise InputError(
+                f"--network: {path} has no function {function}"
+                f"{did_you_mean(function, functions) or '; it has ' + (', '.join(functions) or 'none')}"
+            )
+        model = module[function](observation_space, n_actions)
+    except InputError:
+        raise
     except (Exception, SystemExit) as error:  # user code may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"--network {network} failed: {reason}") from error

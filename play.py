@@ -12,14 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
+import optree
+
 from blob.optimal_player import best_q_values
 from blob.solver import is_solvable
 from config import Config
 from console.arguments import add_trust_arguments, at_least, make_parser, trusted_settings
 from console.errors import InputError, exit_on_bad_input
+from console.nearest import did_you_mean
 from console.signals import end_quietly
 from environments.known import action_names
 from environments.make import make_env, same_game
+from environments.spaces import QValues
 from storage.loading import load_q_values, make_saved_env
 from storage.model_file import SavedModel, read_model
 from storage.runs import LATEST, find_model
@@ -31,7 +37,7 @@ from viewer.screen import FilmedScreen, Screen
 from viewer.terminal import Terminal
 from viewer.window import Window, can_open_window
 
-OPTIMAL = "optimal"
+OPTIMAL, RANDOM = "optimal", "random"
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -50,7 +56,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--fps", type=at_least(1), help="steps per second (default: the environment's own)")
     parser.add_argument("--show-q", action="store_true", help="show Q-values and, on Blob's board, the greedy move")
     against = parser.add_mutually_exclusive_group()
-    against.add_argument("--versus", metavar="OTHER", help=f"show another .model, or the player {OPTIMAL!r}, beside it")
+    against.add_argument(
+        "--versus", metavar="OTHER", help=f"show another model beside it, or the player {OPTIMAL!r} or {RANDOM!r}"
+    )
     against.add_argument("--human", action="store_true", help="play against it with the keyboard, in a window")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
@@ -77,7 +85,7 @@ def check_screen(arguments: argparse.Namespace) -> None:
 
 
 def read_opponent(arguments: argparse.Namespace, saved: SavedModel) -> SavedModel | None:
-    """Read the model of --versus. Returns None without one, and for the optimal player.
+    """Read the model of --versus. Returns None without one, and for the optimal and the random player.
 
     Raises:
         InputError: it cannot be read, or does not play the same game.
@@ -89,7 +97,13 @@ def read_opponent(arguments: argparse.Namespace, saved: SavedModel) -> SavedMode
         if not is_solvable(config):
             raise InputError("--versus optimal needs a Blob-v0 of 200 steps whose food and enemy stand still")
         return None
-    opponent = read_model(find_model(arguments.versus), trusted_settings(arguments))
+    if arguments.versus == RANDOM:
+        return None
+    try:
+        path = find_model(arguments.versus)
+    except InputError as error:
+        raise InputError(f"--versus: {error}{did_you_mean(arguments.versus, (OPTIMAL, RANDOM))}") from error
+    opponent = read_model(path, trusted_settings(arguments))
     if not same_game(config, opponent.info.config):
         other, own = map(describe_game, (opponent.info.config, config))
         raise InputError(f"--versus {arguments.versus} plays {other}, not {own}")
@@ -150,16 +164,29 @@ def make_episodes(
         InputError: an environment cannot be made, or a network does not fit.
     """
     env = envs.enter_context(make_saved_env(saved, mode))
-    episodes = [Episode(env, load_q_values(saved, env), saved.path.stem)]
+    episodes = [Episode(env, load_q_values(saved, env), name_of(saved))]
     if arguments.human:
         episodes.insert(0, Episode(envs.enter_context(make_env(saved.info.config, mode)), None, "you"))
     elif opponent:
         env = envs.enter_context(make_saved_env(opponent, mode))
-        episodes.append(Episode(env, load_q_values(opponent, env), opponent.path.stem))
+        episodes.append(Episode(env, load_q_values(opponent, env), name_of(opponent)))
     elif arguments.versus:
         env = envs.enter_context(make_env(saved.info.config, mode))
-        episodes.append(Episode(env, best_q_values(env), OPTIMAL))
+        q_values = random_q_values(env, arguments.seed) if arguments.versus == RANDOM else best_q_values(env)
+        episodes.append(Episode(env, q_values, arguments.versus))
     return episodes
+
+
+def name_of(saved: SavedModel) -> str:
+    """Name a model, briefly, with what differs between the models of a run first."""
+    path = saved.path.resolve()
+    return f"{path.stem}, {path.parent.name}" if path.stem in ("best", "last") else path.stem
+
+
+def random_q_values(env: gym.Env, seed: int) -> QValues:
+    """Return Q-values that change at random, and with them the action."""
+    generator, n_actions = np.random.default_rng(seed), int(env.action_space.n)  # type: ignore[attr-defined]
+    return lambda observations: generator.random((len(optree.tree_leaves(observations)[0]), n_actions))
 
 
 def play(arguments: argparse.Namespace, envs: contextlib.ExitStack) -> None:

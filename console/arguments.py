@@ -10,28 +10,61 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from console.errors import InputError
+from console.nearest import answer_flag
 
 
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser that takes no abbreviated flags and reports a mistake in one line."""
-    return _Parser(description=description, allow_abbrev=False)
+def make_parser(description: str, usage: str | None = None) -> argparse.ArgumentParser:
+    """Return a parser that takes no abbreviated flags and answers a mistake in one line."""
+    return _Parser(description=description, usage=usage, allow_abbrev=False)
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and answer what is unknown with what may be meant."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._answer(unknown)}")
+        return found
+
+    def _answer(self, unknown: Sequence[str]) -> str:
+        flags = [text for text in unknown if text.startswith("-")]
+        answers = [answer_flag(flag, self._option_string_actions) for flag in flags]
+        if not flags and "--episodes" in self._option_string_actions:
+            answers = self._answer_words(unknown)
+        return "".join(f"; {answer}" for answer in dict.fromkeys(answers) if answer)
+
+    def _answer_words(self, words: Sequence[str]) -> list[str]:
+        if "--versus" in self._option_string_actions:
+            return ["name one model; --versus shows another beside it"]
+        return [f"for an environment, write --env {words[0]}"] if len(words) == 1 else []
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (--help lists all flags)\n")
+
+
+def whole_number(text: str) -> int:
+    """An argparse type: a whole number, which may be written 25000, 25_000, 25,000 or 25e3."""
+    try:
+        return int(text.replace(",", ""))
+    except ValueError:
+        if (number := float(text)).is_integer():
+            return int(number)
+        raise
+
+
+whole_number.__name__ = "whole number"  # argparse says "invalid whole number value"
 
 
 def at_least(least: int) -> Callable[[str], int]:
     """Return an argparse type: a whole number, `least` or more."""
 
-    def whole_number(text: str) -> int:
-        if (number := int(text)) < least:
+    def bounded(text: str) -> int:
+        if (number := whole_number(text)) < least:
             raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
         return number
 
-    whole_number.__name__ = "whole number"  # argparse says "invalid whole number value"
-    return whole_number
+    bounded.__name__ = whole_number.__name__
+    return bounded
 
 
 def check_writable(flag: str, folder: str) -> None:

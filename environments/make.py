@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 import tempfile
 import warnings
 from contextlib import closing
+from inspect import signature
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +21,7 @@ from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TimeLi
 import blob_env  # noqa: F401 (registers Blob-v0)
 from config import Config
 from console.errors import InputError
+from console.nearest import did_you_mean
 from environments.checked import CheckedEnv
 from environments.dict_parts import without_odd_parts
 from environments.names import find_spec, import_module, package_of
@@ -54,6 +58,7 @@ def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
 
 
 def _make(config: Config, render_mode: str | None) -> tuple[EnvSpec, gym.Env]:
+    spec = None
     try:
         spec, package_options = find_spec(config.env)
         options: dict[str, Any] = {**package_options, **config.env_args}
@@ -69,9 +74,28 @@ def _make(config: Config, render_mode: str | None) -> tuple[EnvSpec, gym.Env]:
     except (Exception, SystemExit) as error:  # user code may raise anything
         if render_mode and isinstance(error, TypeError) and "render_mode" in str(error):
             raise InputError(f"{config.env} cannot be shown: its constructor takes no render_mode") from error
+        if spec and (unknown := re.search(r"unexpected keyword argument '(\w+)'", str(error))):
+            raise InputError(_no_option(config.env, spec, unknown[1], str(error))) from error
         options_text = f" with {config.env_args}" if config.env_args else ""
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"cannot make the environment {config.env!r}{options_text}: {reason}") from error
+
+
+def _no_option(env: str, spec: EnvSpec, option: str, error: str) -> str:
+    """Say that an environment has no such option, and which it has.
+
+    Args:
+        env, spec: the environment.
+        option: that it refused.
+        error: its message, which names the function that refused it: the constructor may pass its options on.
+    """
+    creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+    refused = re.search(r"(\w+)\.__init__\(\)", error)
+    inner = getattr(sys.modules.get(getattr(creator, "__module__", "")), refused[1], None) if refused else None
+    names = [name for function in (creator, inner) if callable(function) for name in signature(function).parameters]
+    options = [name for name in dict.fromkeys(names) if name not in {*FLAGS, "self", "args", "kwargs", "options"}]
+    meant = did_you_mean(option, options) or f"; it has {', '.join(options) or 'none'}"
+    return f"--env-args: {env} has no option {option}{meant}"
 
 
 def _check_render_mode(name: str, env: gym.Env, render_mode: str | None) -> None:

@@ -49,7 +49,9 @@ def find_spec(name: str) -> tuple[EnvSpec, dict[str, Any]]:
                 f"--env {name}: the module has no class {env_id} derived from gymnasium.Env, and registers no such "
                 f"environment{_told_apart(module.__name__)}"
             ) from error
-        raise InputError(f"there is no environment {name!r}: {error}{_hint(env_id)}") from error
+        why = str(error).rstrip(".")
+        hint = "" if "Please use" in why else _hint(env_id)
+        raise InputError(f"there is no environment {name!r}: {why}.{hint}") from error
     modern = _modern_atari(env_id) if package_of(spec) == "ale_py" else env_id
     if modern and modern != env_id:
         raise InputError(f"--env {name}: use {modern}, whose screens are preprocessed here and whose actions repeat")
@@ -85,7 +87,9 @@ def import_module(name: str) -> ModuleType:
             ) from error
         missed = error.name if isinstance(error, ImportError) else getattr(error.obj, "__name__", None)
         why = _told_apart(str(missed)) or _told_apart(name)
-        if missed == "gym":
+        if name == "gym":
+            why = "; leave out gym: in front of the name"
+        elif missed == "gym":
             why = "; it is written for the old Gym: look for a version of it for Gymnasium"
         raise InputError(f"--env: cannot import {name} from {Path.cwd()} ({error}){why}") from error
     except SystemExit as error:
@@ -129,7 +133,7 @@ def _register_envs(module: ModuleType | None) -> None:
 
 def _modern_atari(env_id: str) -> str | None:
     """The name ALE/...-v5 of a game of Atari, of which many older names are in use; None if it is no game."""
-    match = re.fullmatch(r"(?:ALE/)?(\w+?)(?:-ram)?(NoFrameskip|Deterministic)?-v\d+", env_id)
+    match = re.fullmatch(r"(?:ALE/)?(\w+?)(?:-ram)?(NoFrameskip|Deterministic)?(?:-v\d+)?", env_id)
     if not match:
         return None
     with contextlib.suppress(ImportError):
@@ -148,8 +152,9 @@ def _hint(env_id: str) -> str:
     """Guess what a user means by an ID that is not registered. Imports nothing that a file may name."""
     if modern := _modern_atari(env_id):
         return f" Use {modern}."
-    if unversioned := [known for known in gym.registry if re.fullmatch(re.escape(env_id) + r"-v\d+", known)]:
-        return f" Use {unversioned[-1]}."
+    known = {name.rpartition("-v")[0].lower(): name for name in gym.registry}  # the newest version of each
+    if meant := known.get(re.sub(r"-v\d+$", "", env_id).lower()):
+        return f" Use {meant}."
     if module := _module_for(env_id):
         return f" If the installed {module} has it, use {module}:{env_id}."
     return f" If a package or a file of yours registers it, name both, as in my_package:{env_id}."

@@ -162,8 +162,9 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM if os.name == "posix" else signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM and "Traceback" not in errors
-    assert "python train.py --resume logs/Blob-v0-seed5-" in output
-    assert "(interrupted)" in output and "tensorboard --logdir logs" in output and "python play.py models" in output
+    assert f"{ROOT / 'train.py'} --resume logs/Blob-v0-seed5-" in output
+    assert "(interrupted)" in output and "tensorboard --logdir logs" in output
+    assert f"{ROOT / 'play.py'} models/Blob-v0-seed5-" in output
 
     (model,) = tmp_path.glob("models/*/best.model")
     moved = tmp_path / "elsewhere.model"
@@ -193,6 +194,9 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     (log_dir,) = tmp_path.glob("logs/*")
     found = run(str(ROOT / "report.py"), str(log_dir), cwd=tmp_path)
     assert found.returncode == 0 and (found.stdout.startswith("- ") or found.stdout == "nothing looks wrong\n")
+    for name in ("latest", log_dir.name):
+        assert run(str(ROOT / "report.py"), name, cwd=tmp_path).stdout == found.stdout
+        assert run(str(ROOT / "evaluate.py"), name, "--exact", cwd=tmp_path).stdout == judged.stdout
     slow = ["--episodes", "100", "--learning-rate", "1e-9", "--init-from", str(moved)]
     begun = run(str(ROOT / "train.py"), *arguments, *slow, cwd=tmp_path / "logs")
     assert begun.returncode == 0, begun.stderr
@@ -260,7 +264,7 @@ def test_a_game_and_a_network_of_ones_own(tmp_path: Path) -> None:
     trained = run(str(ROOT / "train.py"), *flags, *sizes, "--max-episode-steps", "60", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     (model,) = tmp_path.glob("models/Game-seed1-*/best.model")
-    assert f"python play.py {model.relative_to(tmp_path)} --env own_game:Game --network own_" in trained.stdout
+    assert f"play.py {model.relative_to(tmp_path)} --env own_game:Game --network own_" in trained.stdout
     assert_refused(
         run(str(ROOT / "evaluate.py"), str(model)), "If you trust it, repeat it: --env own_game:Game --network"
     )

@@ -226,7 +226,11 @@ def test_a_users_own_network(tmp_path: Path) -> None:
         ("own.py:wrong_input", r"does not take observations of float32 \(None, 4\)"),
         ("own.py:no_model", "must return a keras.Model, got int"),
         ("own.py:broken", "ZeroDivisionError"),
-        ("own.py:missing", "KeyError: 'missing'"),
+        (
+            "own.py:missing",
+            r"own\.py has no function missing; it has good, wrong_output, wrong_input, no_model",
+        ),
+        ("own.py:god", r"own\.py has no function god; did you mean good\?"),
         ("own.py:unsaved", r"makes a Unsaved that Keras cannot save: build it from layers .*not written yet"),
         ("own.py:exits", "SystemExit: 3"),
         ("nothing.py:good", "there is no file"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from config import Config
-from console.arguments import check_writable, make_parser, parse_env_arg
+from console.arguments import check_writable, make_parser, parse_env_arg, whole_number
 from console.errors import exit_on_bad_input
 from console.messages import one_line, say
 from console.settings import flag_of, types_of
@@ -20,6 +20,27 @@ from environments.check import check_env
 from storage.model_file import read_model
 from storage.run_folder import settings_to_resume
 from storage.runs import LATEST, find_run_to_resume
+
+# The settings, as --help shows them.
+GROUPS = {
+    "what matters most": (
+        *("env", "preset", "episodes", "steps", "seed", "lanes", "learning_rate", "discount", "epsilon_min"),
+        "memory_size",
+    ),
+    "the environment": ("env_args", "max_episode_steps", "frame_stack", "symmetries"),
+    "the run": (
+        *("models_dir", "logs_dir", "aggregate_every", "evaluate_every", "evaluate_episodes", "checkpoint_every"),
+        "init_from",
+    ),
+    "the network and its updates": (
+        *("network", "dueling", "batch_size", "learn_start", "learn_every", "learning_rate_schedule", "loss"),
+        *("huber_delta", "weight_decay", "gradient_clip"),
+    ),
+    "targets": ("target_update", "target_every", "target_rate", "double", "n_step", "reward_clip"),
+    "replay": ("prioritized", "priority_alpha", "priority_beta"),
+    "exploration": ("epsilon_schedule", "epsilon_decay", "epsilon_steps"),
+    "tables": ("method", "trace_decay"),
+}
 
 
 class Command(NamedTuple):
@@ -97,12 +118,16 @@ def parse_command_line(arguments: Sequence[str] | None = None) -> Given:
 def _make_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "Train a deep Q-network on a Gymnasium environment with discrete actions. The defaults suit Blob; the folder "
-        "presets holds settings that suit other environments."
+        "presets holds settings that suit other environments.",
+        usage="%(prog)s [--env ID] [other settings]",
     )
-    for setting in fields(Config):
-        parser.add_argument(flag_of(setting.name), default=argparse.SUPPRESS, **_options(setting))
+    settings = {setting.name: setting for setting in fields(Config)}
+    for title, names in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            group.add_argument(flag_of(name), default=argparse.SUPPRESS, **_options(settings[name]))
     parser.add_argument(
-        "--size", type=int, metavar="INT", help="cells along Blob's side, short for --env-args size=INT"
+        "--size", type=whole_number, metavar="INT", help="cells along Blob's side, short for --env-args size=INT"
     )
     parser.add_argument(
         "--resume",
@@ -129,4 +154,4 @@ def _options(setting: Field) -> dict[str, Any]:
         return {**help, "nargs": "*", "metavar": "KEY=VALUE"}
     if kind is bool:
         return {**help, "action": argparse.BooleanOptionalAction}
-    return {**help, "type": kind, "metavar": kind.__name__.upper()}
+    return {**help, "type": whole_number if kind is int else kind, "metavar": kind.__name__.upper()}
