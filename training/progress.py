@@ -28,7 +28,7 @@ class Progress:
     """
 
     def __init__(self, config: Config, done: int, quiet: bool = False) -> None:
-        on_terminal = sys.stderr.isatty() and not quiet
+        on_terminal = (sys.stderr.isatty() or "ipykernel" in sys.modules) and not quiet  # notebooks draw a bar, too
         total = config.steps or config.episodes
         self._unit, self._quiet = "step" if config.steps else "episode", quiet
         self._prints_lines = not (quiet or on_terminal)

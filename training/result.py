@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from config import Config
@@ -11,7 +11,7 @@ from training.agents import Agent
 from training.models import ModelRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """The result of a run.
 
@@ -39,10 +39,15 @@ class RunResult:
     last: ModelRecord | None
     checkpoint_seconds: Sequence[float]
     checkpoint_share: float
-    agent: Agent = field(repr=False)
+    agent: Agent
     failure: str = ""
 
     @property
     def name(self) -> str:
         """The run's name: environment, seed and time of start."""
         return self.log_dir.name
+
+    def __repr__(self) -> str:
+        """What was done and how well, in one line."""
+        greedy = f", greedy {self.best.scores['avg']:.2f}" if self.best else ""
+        return f"RunResult({self.name}: {self.episodes:,} episodes, {self.steps:,} steps, {self.seconds:.0f} s{greedy})"

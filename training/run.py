@@ -17,6 +17,7 @@ from console.signals import StopOnSignal
 from environments.lanes import Lanes, Step
 from environments.spaces import Observations
 from losses import UpdateStats
+from presets import preset_of
 from storage.checkpoint import checkpoint_errors_as_input_error
 from storage.run_folder import add_to_record, claim_folder, lock_run, record_start
 from training.agents import Agent
@@ -63,6 +64,9 @@ class Run:
         quiet: bool = False,
     ) -> None:
         prepare_stock_callbacks(callbacks)  # before there is a folder
+        if config.preset == Config.preset != preset_of(config.env):
+            instead = f"Config.from_preset(env={config.env!r})"
+            say(f"warning: this run of {config.env} has the settings of Blob: {instead} has its own")
         self._config, self._agent, self._envs, self._quiet = config, agent, envs, quiet
         self._callbacks = callbacks
         self._log_dir = resume or claim_folder(config)
