@@ -59,12 +59,12 @@ def check_arguments(arguments: argparse.Namespace) -> None:
             raise InputError(f"{flag_of(name)} needs an --out that ends in {' or '.join(endings)}")
     if ending in PAGE and len(arguments.runs) > 1:
         raise InputError(f"--out {out} takes one run: name one, or plot several with --out curves.png")
-    arguments.runs = [find_log_folder(name, arguments.logs_dir) for name in arguments.runs]
     if out:
         check_output("--out", out, PAGE + PLOT)
         package = "plotly" if ending in PAGE else "seaborn"
         if not find_spec(package):
             raise InputError(f"--out {out} needs {package}: pip install -r requirements-extra.txt")
+    arguments.runs = [find_log_folder(name, arguments.logs_dir) for name in arguments.runs]
 
 
 def print_findings(logs: Sequence[RunLog]) -> None:

@@ -177,14 +177,18 @@ ROOM_FAULTS = [
         ("others' files deleted", "if _OURS.fullmatch(path.name) and path.name", "if path.is_file() and path.name"),
     ),
     *faults(
-        "storage/run_folder.py",
+        "storage/runs.py",
         f"{CHECKPOINTS}::test_links_out_of_a_run",
         ("links followed", "        if path.is_symlink():\n", "        if False:\n"),
     ),
     *faults(
         "storage/run_folder.py",
         "tests/storage/test_run_folder.py::test_settings_come_from_run_json",
-        ("a resumed run's settings are not those of run.json", 'Config(**record["config"])', "Config(**given)"),
+        (
+            "a resumed run's settings are not those of run.json",
+            "config = settings_of(run_dir, record)",
+            "config = Config(**given)",
+        ),
     ),
     *faults(
         "storage/model_file.py",

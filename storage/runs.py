@@ -80,6 +80,8 @@ def find_log_folder(name: str, logs_dir: str = Config.logs_dir) -> Path:
     for called in (path.name, path.parent.name):
         if called in known:
             return known[called]
+    if name and path.is_dir():
+        raise InputError(f"{name} is not the log folder of a run: it has no run.json{_near(name, list(known))}")
     raise InputError(f"there is no run {name}, neither in {logs_dir} nor here{_near(name, list(known))}")
 
 

@@ -21,8 +21,10 @@ def run(*arguments: str, env: dict[str, str] | None = None, cwd: Path = ROOT) ->
 
 
 def assert_refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
-    """Assert exit code 2 and a single line on standard error, which contains the words."""
+    """Assert exit code 2 and a single line on standard error, which contains the words; one that says what starts may
+    stand before it."""
     assert result.returncode == 2, result.stderr
-    (line,) = result.stderr.strip().splitlines()
+    *before, line = result.stderr.strip().splitlines()
+    assert len(before) <= 1 and all(each.startswith("training on ") for each in before), before
     for word in words:
         assert word in line, line

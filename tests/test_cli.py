@@ -18,7 +18,7 @@ from scripts import ROOT, assert_refused, run
     ("arguments", "words"),
     [
         (["--nonsense"], ["--nonsense"]),
-        (["--resume", ""], ["there is no such run"]),
+        (["--resume", ""], ["--resume: there is no run"]),
         (["--episodes", "many"], ["--episodes", "many"]),
         (["--episodes", "0"], ["--episodes must be at least 1, got 0"]),
         (["--lanes", "-1"], ["--lanes must be at least 1, got -1"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,6 +79,11 @@ class ModelKeeper:
 
     def _path(self, kind: str) -> Path:
         return self._folder / f"{kind}{suffix(self._config)}"
+
+    def close(self) -> None:
+        """Remove the folder if there is no model in it."""
+        with contextlib.suppress(OSError):  # it is not empty, or shared with the logs
+            self._folder.rmdir()
 
     @property
     def kept(self) -> str:

@@ -295,5 +295,6 @@ class Run:
         if self._epochs:
             self._epochs.end()
         self._evaluation.close()
+        self._models.close()
         self._lock.release()
         self._signal.__exit__()

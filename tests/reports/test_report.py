@@ -44,18 +44,18 @@ def run_report(*arguments: object) -> tuple[int, str, list[str]]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere"], "there is no folder nowhere"),
+        (["nowhere"], "there is no run nowhere, neither in logs nor here"),
         (["{}"], "is not the log folder of a run: it has no run.json"),
         (["tests"], "tests is not the log folder of a run"),
-        (["tests", "nowhere"], "there is no folder nowhere"),
+        (["{}", "nowhere"], "is not the log folder of a run"),
         (["tests", "--out", "x.svg"], "tests is not the log folder of a run"),
         (["tests", "--out", "x.html"], "tests is not the log folder of a run"),
-        (["nothing", "--out", "x.png"], "there is no folder nothing"),
+        (["nothing", "--out", "x.png"], "there is no run nothing"),
         (["{}", "--out", "page.txt"], "--out page.txt must be a file and end in .html or .png or .svg"),
         (["tests", "--out", "x.pdf"], "--out x.pdf must be a file and end in .html or .png or .svg"),
         (["{}", "--out", "{}"], "must be a file and end in .html or .png or .svg"),
         (["{}", "--out", "/proc/x.html"], "--out /proc cannot be written"),
-        ([], "the following arguments are required: RUN"),
+        (["--logs-dir", "{}"], "there is no run in "),
     ],
 )
 def test_refusals(arguments: list[str], words: str, tmp_path: Path) -> None:

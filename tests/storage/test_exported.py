@@ -74,7 +74,7 @@ def saved_agent(game: str, folder: Path) -> SavedModel:
     # An untrained network's values are near 0: make them as large and as different as a trained one's.
     *_, kernel, bias = agent.online.weights if not config.dueling else agent.online.weights[-2:]
     for weight in agent.online.weights[-4:] if config.dueling else (kernel, bias):
-        weight.assign(np.random.default_rng(2).normal(size=weight.shape) * 3)
+        weight.assign(np.random.default_rng(2).normal(size=weight.shape) * 0.3)
     from storage.model_file import save_model
 
     save_model(folder / "x.model", agent.online, info)

@@ -238,7 +238,7 @@ def test_links_out_of_a_run(tmp_path: Path, name: str) -> None:
     (run_dir / "checkpoints").mkdir(parents=True)
     (run_dir / "run.json").touch()
     assert find_run_to_resume("run", str(tmp_path / "logs")) == run_dir
-    if name == "checkpoints":
+    if name in ("checkpoints", "run.json"):
         (run_dir / name).rename(tmp_path / "elsewhere")
     (run_dir / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="is a link"):

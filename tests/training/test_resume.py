@@ -121,7 +121,7 @@ def test_interrupted_and_resumed_is_the_same(
     rows = [list(csv.reader((tmp_path / folder / "log.csv").open())) for folder in ("whole", "broken")]
     timed = rows[0][0].index("steps_per_second")
     assert [row[:timed] + row[timed + 1 :] for row in rows[0]] == [row[:timed] + row[timed + 1 :] for row in rows[1]]
-    assert len(list((tmp_path / "broken" / "models").iterdir())) == 2
+    assert len(list((tmp_path / "broken" / "models").glob("*/*"))) == 2
 
 
 def test_a_finished_run_is_extended_or_left_alone(small_config: MakeConfig) -> None:
@@ -139,7 +139,7 @@ def test_a_finished_run_is_extended_or_left_alone(small_config: MakeConfig) -> N
     assert extended.episodes == 60 and extended.agent.episodes >= 60
     made = json.loads((run.log_dir / "run.json").read_text())
     assert len(made["starts"]) == 2 and made["config"]["episodes"] == 60
-    assert extended.log_dir == run.log_dir and len(list(Path(config.models_dir).iterdir())) == 2
+    assert extended.log_dir == run.log_dir and len(list((Path(config.models_dir) / run.name).iterdir())) == 2
 
 
 def test_settings_that_cannot_change(small_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
