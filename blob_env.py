@@ -20,6 +20,7 @@ from gymnasium.vector.utils import batch_space
 MOVES = np.array([(1, 1), (-1, -1), (-1, 1), (1, -1), (1, 0), (-1, 0), (0, 1), (0, -1), (0, 0)])
 MOVE_NAMES = ("down right", "up left", "up right", "down left", "down", "up", "right", "left", "stay")
 PLAYER, FOOD, ENEMY = range(3)
+GRID, SMALLEST_CELL = 48, 8  # grey of the lines between cells; pixels below which a cell has none
 COLOURS = np.array([(255, 175, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
 LETTERS = "PFE"
 OBSERVATIONS = ("image", "offsets", "cells")
@@ -287,10 +288,13 @@ class BlobEnv(gym.Env):
         return None
 
     def _frame(self) -> np.ndarray:
-        """Enlarge the image of the board: every cell becomes a square of pixels."""
+        """Enlarge the image of the board: every cell becomes a square of pixels, with a line between cells."""
         image = BlobRules(size=self.rules.size).observe(self._positions)[0]
         pixels = max(1, WINDOW_PIXELS // self.rules.size)
-        return image.repeat(pixels, axis=0).repeat(pixels, axis=1)
+        frame = image.repeat(pixels, axis=0).repeat(pixels, axis=1)
+        if pixels >= SMALLEST_CELL:
+            frame[::pixels] = frame[:, ::pixels] = GRID
+        return frame
 
     def _show(self, frame: np.ndarray) -> None:
         import pygame  # needed for a window only

@@ -14,7 +14,7 @@ from console.errors import InputError, exit_on_bad_input
 from console.settings import flag_of
 from console.signals import end_quietly
 from reports.curves import RunLog, read_run
-from reports.findings import find_problems
+from reports.findings import find_problems, verdict
 from reports.plot import AXES, TAGS, plot
 from storage.atomic import atomic_write
 from storage.runs import LATEST, find_log_folder
@@ -72,7 +72,7 @@ def print_findings(logs: Sequence[RunLog]) -> None:
     for log in logs:
         if len(logs) > 1:
             print(f"{log.folder.name}:")
-        print("\n".join(f"- {problem}" for problem in find_problems(log)) or "nothing looks wrong")
+        print("\n".join(f"- {problem}" for problem in find_problems(log)) or verdict(log))
 
 
 def write_page(log: RunLog, arguments: argparse.Namespace) -> None:

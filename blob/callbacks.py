@@ -21,17 +21,16 @@ MOST_DRAWN = 50  # a board with more cells along a side is not drawn
 
 
 class PercentOfOptimum(RunCallback):
-    """Adds `percent_of_optimum` and `greedy_optimum` to the logs of every window with a greedy evaluation.
+    """Adds `percent_of_optimum`, `greedy_optimum` and `greedy_random` to the logs of windows with a greedy evaluation.
 
-    `greedy_optimum` is the mean return of optimal play from the evaluation's starts, the highest that is possible;
-    `percent_of_optimum` places the evaluation's on the scale from random play (0) to that (100). The learner never sees
-    them.
+    The last two are the mean returns of optimal and of random play from the evaluation's starts; the first places the
+    evaluation's between random play (0) and optimal play (100). The learner never sees them.
 
     Args:
         config: the settings of the run, with a solvable Blob.
     """
 
-    adds = ("percent_of_optimum", "greedy_optimum")
+    adds = ("percent_of_optimum", "greedy_optimum", "greedy_random")
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -49,7 +48,7 @@ class PercentOfOptimum(RunCallback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Add the percentage to the logs, where callbacks later in the list see it too."""
         if logs is not None and "greedy_avg" in logs:
-            logs["greedy_optimum"] = self._optimum
+            logs["greedy_optimum"], logs["greedy_random"] = self._optimum, self._random
             logs["percent_of_optimum"] = percent_of_optimum(logs["greedy_avg"], self._random, self._optimum)
 
 

@@ -34,6 +34,8 @@ class RunLog(NamedTuple):
         episodes: for each tag, the last episode of the window of each point, float64 (points,).
         stopped: why the run stopped itself, "" if it did not.
         finished: whether it did all that its settings ask for.
+        start: of its first start, "time", "command" and "versions"; empty if it is not recorded.
+        seconds: how long it took in all; None if it has not ended.
     """
 
     folder: Path
@@ -42,6 +44,8 @@ class RunLog(NamedTuple):
     episodes: Mapping[str, np.ndarray]
     stopped: str
     finished: bool = False
+    start: Mapping[str, Any] = {}
+    seconds: float | None = None
 
     def curve(self, tag: str) -> np.ndarray:
         """Return the values of a tag, float64 (points,); none if the run has no such curve."""
@@ -67,7 +71,9 @@ def read_run(folder: Path) -> RunLog:
     stopped = one_line(str(record.get("stopped", "")))
     # The curves do not tell: the last episodes of a run may fill no window.
     finished = limit_reached(record, config) is not None
-    return RunLog(folder.resolve(), config, curves, episodes, stopped, finished)
+    start = record["starts"][0] if record["starts"] else {}
+    seconds = record.get("ended", {}).get("seconds")
+    return RunLog(folder.resolve(), config, curves, episodes, stopped, finished, start, seconds)
 
 
 def read_points(folder: Path) -> Iterator[tuple[str, int, float]]:

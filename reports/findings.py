@@ -13,6 +13,8 @@ from training.tags import (
     EPISODE_LENGTH,
     EPSILON,
     GREEDY_AVG,
+    GREEDY_OPTIMUM,
+    GREEDY_RANDOM,
     Q_LIMIT,
     Q_MEAN,
     Q_SPREAD,
@@ -22,6 +24,9 @@ from training.tags import (
     STEPS,
     UPDATES,
 )  # fmt: skip
+
+FEW_EVALUATIONS = 4  # say nothing about a trend
+STILL_IMPROVING = 0.8  # a gain in the last fifth of the evaluations
 
 
 def no_episode(log: RunLog) -> str | None:
@@ -166,3 +171,28 @@ def find_problems(log: RunLog) -> list[str]:
     if log.stopped:
         return [f"it stopped itself: {log.stopped}"]
     return [text for check in CHECKS if (text := check(log))]
+
+
+def verdict(log: RunLog) -> str:
+    """Say how a run went of which nothing looks wrong: how good it is, and whether it was still improving."""
+    greedy, optimum = log.curve(GREEDY_AVG), log.curve(GREEDY_OPTIMUM)
+    if not len(greedy):
+        return "nothing looks wrong; no greedy evaluation has said how good it is"
+    level = f"nothing looks wrong: greedy play earned {greedy[-1]:.2f}"
+    if len(optimum):
+        random = log.curve(GREEDY_RANDOM)[-1]
+        level += f" of {optimum[-1]:.2f} possible, {percent_of(greedy[-1], random, optimum[-1])} of the optimum"
+    if len(greedy) < FEW_EVALUATIONS:
+        return level
+    # A gain that matters is a hundredth of all that was gained: what is less may be noise.
+    gained = greedy.max() - greedy.min()
+    first_good = int(np.argmax(greedy >= greedy.max() - 0.01 * gained))
+    if first_good >= len(greedy) * STILL_IMPROVING:
+        return f"{level}; it was still improving: train longer"
+    return f"{level}; no gain since episode {int(log.episodes[GREEDY_AVG][first_good]):,}"
+
+
+def percent_of(earned: float, random: float, optimum: float) -> str:
+    """Where a return lies between random play, 0%, and optimal play, 100%, which only that reads as."""
+    share = (earned - random) / (optimum - random)
+    return f"{share:.2%}" if share >= 1 else f"{min(share, 0.9999):.2%}"

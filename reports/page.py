@@ -13,18 +13,31 @@ from plotly.colors import qualitative
 from plotly.graph_objects import Scatter
 from plotly.subplots import make_subplots
 
-from config import Config
+from config import Config, fields_with
+from console.messages import one_line
 from reports.board import learned_as_html
 from reports.curves import RunLog, read_images
-from reports.findings import find_problems
+from reports.findings import find_problems, verdict
 from reports.templates import fill_template
 from storage.model_file import suffix
-from training.tags import CHARTS, GREEDY_AVG, REWARD_AVG, SEE_POLICY, SEE_START, SEE_WORST, Chart
+from training.tags import (
+    CHARTS,
+    GREEDY_AVG,
+    GREEDY_OPTIMUM,
+    REWARD_AVG,
+    SEE_POLICY,
+    SEE_START,
+    SEE_UNTRAINED,
+    SEE_WORST,
+    Chart,
+)
 
 COLOURS = qualitative.Plotly
+NOT_COMPARED = fields_with("compared", False)
 PICTURES = {
     SEE_POLICY: "The greedy move on every cell, beside the optimal one, after {:,} episodes.",
-    SEE_START: "Greedy play from a fixed start, after {:,} episodes.",
+    SEE_UNTRAINED: "The untrained agent, from a fixed start.",
+    SEE_START: "Greedy play from the same start, after {:,} episodes.",
     SEE_WORST: "Greedy play from the start with the lowest return, after {:,} episodes.",
 }
 
@@ -49,29 +62,63 @@ def make_page(log: RunLog, model: Path | None, trusted: Mapping[str, Any] | None
     summary, board = learned_as_html(log.config, model, trusted or {})
     return fill_template(
         "page.html",
-        title=html.escape(log.folder.name),
+        title=html.escape(_title(log)),
         subtitle=html.escape(_subtitle(log)),
         summary=summary,
         findings=findings_as_html(log),
         learned=board,
         curves=curves_as_html(log),
         pictures=pictures_as_html(log.folder, has_board=bool(board)),
-        settings=_settings_as_html(log.config),
+        facts=facts_as_html(log),
+        settings=settings_as_html(log.config),
     )
 
 
+def _title(log: RunLog) -> str:
+    return f"{log.config.env}, seed {log.config.seed}"
+
+
 def _subtitle(log: RunLog) -> str:
-    text = f"{int(log.episodes[REWARD_AVG][-1]):,} episodes of {log.config.env}"
+    text = f"{int(log.episodes[REWARD_AVG][-1]):,} episodes"
+    if log.seconds:
+        text += f" in {duration(log.seconds)}"
+    if started := str(log.start.get("time", "")):
+        text += f", started on {started[:10]} at {started[11:16]}"
     if GREEDY_AVG not in log.curves:
         return text
     earned, starts = log.curves[GREEDY_AVG][-1], log.config.evaluate_episodes
-    return f"{text}; the last greedy evaluation earned {earned:.2f} on average, from {starts:,} fixed starts"
+    possible = f" of {log.curves[GREEDY_OPTIMUM][-1]:.2f} possible" if GREEDY_OPTIMUM in log.curves else ""
+    return f"{text}; the last greedy evaluation earned {earned:.2f}{possible} on average, from {starts:,} fixed starts"
+
+
+def duration(seconds: float) -> str:
+    """Write a time as people say it: "45 s", "5 min 53 s", "2 h 5 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def findings_as_html(log: RunLog) -> str:
-    """List what looks wrong with a run."""
-    problems = "".join(f"<li>{html.escape(problem)}</li>" for problem in find_problems(log))
-    return f"<ul>{problems}</ul>" if problems else "<p>Nothing looks wrong.</p>"
+    """List what looks wrong with a run, or how well it went if nothing does."""
+    findings = find_problems(log) or [verdict(log)]
+    return f"<ul>{''.join(f'<li>{html.escape(text)}</li>' for text in findings)}</ul>"
+
+
+def facts_as_html(log: RunLog) -> str:
+    """Tabulate the facts of a run: its name, when, for how long, by which command, on what."""
+    versions = dict(log.start.get("versions", {}))
+    machine = versions.pop("platform", "unknown")
+    facts = {
+        "name": log.folder.name,
+        "started": str(log.start.get("time", "unknown")).replace("T", " "),
+        "took": duration(log.seconds) if log.seconds else "it has not ended",
+        "command": str(log.start.get("command", "unknown")),
+        "machine": machine,
+        "versions": ", ".join(f"{package} {version}" for package, version in versions.items()) or "unknown",
+    }
+    rows = (f"<tr><td>{name}</td><td>{html.escape(one_line(fact))}</td></tr>" for name, fact in facts.items())
+    return "".join(rows)
 
 
 def curves_as_html(log: RunLog) -> str:
@@ -117,7 +164,7 @@ def pictures_as_html(folder: Path, has_board: bool) -> str:
         for tag, images in shown.items()
         for step, image in dict([images[0], images[-1]]).items()
     ]
-    return "<h2>How it played, first and last</h2>" + "".join(figures) if figures else ""
+    return f"<h2>How it played, first and last</h2>{''.join(figures)}" if figures else ""
 
 
 def _figure(text: str, image: bytes) -> str:
@@ -125,6 +172,19 @@ def _figure(text: str, image: bytes) -> str:
     return f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>'
 
 
-def _settings_as_html(config: Config) -> str:
-    rows = [(html.escape(name), html.escape(str(value))) for name, value in dataclasses.asdict(config).items()]
-    return "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows)
+def settings_as_html(config: Config) -> str:
+    """List the settings: first those that differ from the preset, then all."""
+    own = dataclasses.asdict(config)
+    preset = dataclasses.asdict(Config.from_preset(preset=config.preset, env=config.env))
+    apart = {name: value for name, value in own.items() if value != preset[name] and name not in NOT_COMPARED}
+    differ = (
+        f"<p>In these it differs from the preset {html.escape(config.preset)}:</p>{_list(apart)}"
+        if apart
+        else f"<p>They are those of the preset {html.escape(config.preset)}.</p>"
+    )
+    return f"{differ}<details><summary>All settings</summary>{_list(own)}</details>"
+
+
+def _list(settings: Mapping[str, Any]) -> str:
+    rows = (f"<div><b>{name}</b><span>{html.escape(str(value))}</span></div>" for name, value in settings.items())
+    return f'<div class="settings">{"".join(rows)}</div>'

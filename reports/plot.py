@@ -13,13 +13,14 @@ import numpy as np
 from config import Config, fields_with
 from console.errors import InputError
 from reports.curves import RunLog
-from training.tags import GREEDY_AVG, REWARD_AVG, STEPS
+from training.tags import GREEDY_AVG, GREEDY_OPTIMUM, GREEDY_RANDOM, REWARD_AVG, STEPS
 
 POINTS = 200  # at which runs are compared, along the axis
 LEGEND_WIDTH = 70  # characters
 NOT_COMPARED = fields_with("compared", False)  # runs that differ only in these form a group
 AXES = ("episodes", "steps")
 TAGS = (REWARD_AVG, GREEDY_AVG)  # drawn by default
+TITLES = {REWARD_AVG: "mean return while exploring", GREEDY_AVG: "mean return of greedy play"}
 
 
 def group_names(configs: Sequence[Config]) -> list[str]:
@@ -75,7 +76,13 @@ def resample(groups: Sequence[str], logs: Sequence[RunLog], tag: str, axis: str)
     return columns
 
 
-def draw(curves: Mapping[str, Mapping[str, Sequence[Any]]], axis: str, runs: Mapping[str, int], out: Path) -> None:
+def draw(
+    curves: Mapping[str, Mapping[str, Sequence[Any]]],
+    axis: str,
+    runs: Mapping[str, int],
+    out: Path,
+    levels: Mapping[str, float] | None = None,
+) -> None:
     """Draw a chart for each tag, one below the other.
 
     A group of several runs is drawn as its mean in a band of 95% confidence, which seaborn bootstraps.
@@ -85,6 +92,7 @@ def draw(curves: Mapping[str, Mapping[str, Sequence[Any]]], axis: str, runs: Map
         axis: the name of the axis.
         runs: by group, the number of its runs.
         out: a PNG or SVG file, by its ending.
+        levels: returns to draw as lines across the charts of returns, by their names.
     """
     import matplotlib
 
@@ -96,13 +104,23 @@ def draw(curves: Mapping[str, Mapping[str, Sequence[Any]]], axis: str, runs: Map
         name: textwrap.fill(f"{name} ({count} seeds)" if count > 1 else name, LEGEND_WIDTH)
         for name, count in runs.items()
     }
+    # One colour for a group in all charts.
+    colours = dict(zip(labels.values(), sns.color_palette(n_colors=len(labels)), strict=True))
     sns.set_theme(style="whitegrid")
     figure, charts = plt.subplots(len(curves), 1, figsize=(8, 3.2 * len(curves)), sharex=True, squeeze=False)
     for chart, (tag, columns) in zip(charts[:, 0], curves.items(), strict=True):
         named = {**columns, "group": [labels[name] for name in columns["group"]]}
         marker = "o" if len(set(columns["x"])) == 1 else None  # a line of one point would be invisible
-        sns.lineplot(named, x="x", y="y", hue="group", errorbar=("ci", 95), seed=0, marker=marker, ax=chart)
-        chart.set(xlabel=axis, ylabel=tag)
+        sns.lineplot(
+            named, x="x", y="y", hue="group", palette=colours, errorbar=("ci", 95), seed=0, marker=marker, ax=chart
+        )
+        for name, level in (levels or {}).items() if tag in TAGS else ():
+            low, high = chart.get_ylim()
+            chart.axhline(level, color="0.4", linestyle="--", linewidth=1)
+            chart.set_ylim(low, max(high, level + 0.05 * (high - low)))  # random play may be far below
+            if low <= level:
+                chart.annotate(name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", size=8)
+        chart.set(xlabel=axis, ylabel=TITLES.get(tag, tag))
         chart.legend(title=None)
     figure.tight_layout()
     figure.savefig(out, dpi=150)
@@ -116,4 +134,14 @@ def plot(logs: Sequence[RunLog], tags: Sequence[str], axis: str, out: Path) -> N
     """
     groups = group_names([log.config for log in logs])
     curves = {tag: resample(groups, logs, tag, axis) for tag in tags}
-    draw(curves, axis, {group: groups.count(group) for group in groups}, out)
+    draw(curves, axis, {group: groups.count(group) for group in groups}, out, common_levels(logs))
+
+
+def common_levels(logs: Sequence[RunLog]) -> dict[str, float]:
+    """The mean returns of optimal and of random play, where they are known and the same for all runs."""
+    levels = {}
+    for name, tag in (("optimal play", GREEDY_OPTIMUM), ("random play", GREEDY_RANDOM)):
+        values = {float(log.curve(tag)[-1]) if len(log.curve(tag)) else None for log in logs}
+        if len(values) == 1 and (value := values.pop()) is not None:
+            levels[name] = value
+    return levels

@@ -120,8 +120,8 @@ def read_record(log_dir: Path) -> dict[str, Any]:
 
     Returns:
         A dict of "format", "config" (the settings), "starts" (with "time", "command" and "versions" each) and, if the
-        run has ended or stopped itself since its last start, "ended" (with "episodes" and "steps") or "stopped" (the
-        reason).
+        run has ended or stopped itself since its last start, "ended" (with "episodes", "steps" and "seconds") or
+        "stopped" (the reason).
 
     Raises:
         InputError: it is missing or damaged, or another version wrote it.
@@ -144,9 +144,10 @@ def _check_record(path: Path, record: Any) -> None:
     """Raise an error, of a kind that `read_record` catches, unless a record is as this version writes it."""
     if record.get("format") != FORMAT:
         raise InputError(f"{path} was written by another version of this project: start the run again")
-    kinds: list[tuple[Any, type]] = [(record["config"], dict), (record["starts"], list)]
+    kinds: list[tuple[Any, Any]] = [(record["config"], dict), (record["starts"], list)]
     kinds += [(start[name], kind) for start in record["starts"] for name, kind in (("versions", dict), ("time", str))]
     kinds += [(record["ended"][count], int) for count in ("episodes", "steps") if "ended" in record]
+    kinds += [(record["ended"].get("seconds", 0.0), (int, float))] if "ended" in record else []
     if not all(isinstance(value, kind) for value, kind in kinds):
         raise TypeError("it holds other kinds of values than it should")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,7 @@ from console.messages import one_line, say
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, of the platform, and of the packages that shape a model or its environment."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    found = {"python": platform.python_version(), "platform": f"{platform.platform()}, {os.cpu_count()} cores"}
     for package in ("tensorflow", "keras", "gymnasium", "numpy", "ale-py", "vizdoom", "box2d"):
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)

@@ -287,11 +287,19 @@ def test_frame_is_the_enlarged_image(size: int, pixels: int) -> None:
     env = make_board((0, 1), (2, 0), (6, 5), size=size, render_mode="rgb_array", observation="cells")
     frame = env.render()
     assert frame.shape == (size * pixels, size * pixels, 3) and frame.dtype == np.uint8
-    assert {tuple(colour) for colour in frame.reshape(-1, 3).tolist()} == {BLACK, PLAYER, FOOD, ENEMY}
+    grey = (48, 48, 48)
+    assert {tuple(colour) for colour in frame.reshape(-1, 3).tolist()} == {BLACK, PLAYER, FOOD, ENEMY, grey}
     squares = frame.reshape(size, pixels, size, pixels, 3)
+    assert (squares[:, 0] == grey).all() and (squares[:, :, :, 0] == grey).all()  # the lines between cells
+    squares = squares[:, 1:, :, 1:]
     image = squares[:, 0, :, 0]
     assert image[[0, 2, 6], [1, 0, 5]].tolist() == [list(PLAYER), list(FOOD), list(ENEMY)]
     np.testing.assert_array_equal(squares, np.broadcast_to(image[:, None, :, None], squares.shape))
+
+
+def test_small_cells_have_no_lines() -> None:
+    frame = make_board((0, 1), (2, 0), (6, 5), size=50, render_mode="rgb_array").render()  # 6 pixels a cell
+    assert frame.shape == (300, 300, 3) and not (frame == 48).any()
 
 
 def test_window_shows_the_frame_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,8 @@ class Pictures(RunCallback):
 
     Histograms: `see_td_errors` (of the latest update), `see_actions` and `see_q_values` (of transitions in the replay
     memory). GIFs: `see_start` and `see_worst`, greedy episodes from a fixed start and from the one where the evaluation
-    went worst; only with evaluations 1, 2, 4, 8 and so on, since most is learned early, and with the last.
+    went worst; only with evaluations 1, 2, 4, 8 and so on, since most is learned early, and with the last. The first
+    window has `see_untrained`, from the fixed start.
 
     Args:
         config: the run's settings.
@@ -39,10 +40,19 @@ class Pictures(RunCallback):
             self._env: gym.Env | None = make_env(config, "rgb_array")
         except InputError:  # it cannot be drawn
             self._env = None
+        self._untrained: bytes | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Film the untrained agent. A resumed run's has not been given its weights yet, and plays the same."""
+        self._untrained = self._film(EVALUATION_SEED) if self.agent.updates == 0 else None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add the pictures."""
-        if logs is None or "evaluation" not in logs:
+        if logs is None:
+            return
+        if self._untrained and epoch == 0:
+            logs["see_untrained"], self._untrained = self._untrained, None
+        if "evaluation" not in logs:
             return
         agent, evaluation = self.agent, self.evaluation
         observations, actions = self.sample()
@@ -54,14 +64,19 @@ class Pictures(RunCallback):
             self._add_films(logs)
 
     def _add_films(self, logs: dict[str, Any]) -> None:
+        for name, seed in (("see_start", EVALUATION_SEED), ("see_worst", self.evaluation.worst_seed)):
+            if frames := self._film(seed):
+                logs[name] = frames
+
+    def _film(self, seed: int) -> bytes | None:
         if not self._env:
-            return
+            return None
         try:
-            logs["see_start"] = film(self._env, self.agent.q_values, EVALUATION_SEED)
-            logs["see_worst"] = film(self._env, self.agent.q_values, self.evaluation.worst_seed)
+            return film(self._env, self.agent.q_values, seed)
         except Exception as error:  # user code may draw anything, and `render` has not been called before
             say(f"warning: no pictures: {one_line(str(error))}")
             self._close()
+            return None
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Close the environment."""

@@ -261,8 +261,11 @@ class Run:
         if not (self._signal.received and self._agent.progress == 1):  # else it is done on resuming
             self._models.save_last(episodes)
             if self._models.last and self._agent.progress == 1:
-                add_to_record(self._log_dir, ended={"episodes": episodes, "steps": self._agent.steps})
+                add_to_record(self._log_dir, ended=self._counts(episodes))
         return self._result(episodes)
+
+    def _counts(self, episodes: int) -> dict[str, float]:
+        return {"episodes": episodes, "steps": self._agent.steps, "seconds": round(self._clock.seconds, 1)}
 
     def _result(self, episodes: int) -> RunResult:
         agent, saved = self._agent, self._snapshots.seconds

@@ -12,13 +12,14 @@ def tag(name: str) -> str:
 
 
 REWARD_AVG, REWARD_MIN, REWARD_MAX = tag("reward_avg"), tag("reward_min"), tag("reward_max")
-GREEDY_AVG, GREEDY_OPTIMUM = tag("greedy_avg"), tag("greedy_optimum")
+GREEDY_AVG, GREEDY_OPTIMUM, GREEDY_RANDOM = tag("greedy_avg"), tag("greedy_optimum"), tag("greedy_random")
 EPISODE_LENGTH, STEPS, UPDATES = tag("episode_length"), tag("steps"), tag("updates")
 EPSILON, LOSS, STEPS_PER_SECOND = tag("epsilon"), tag("loss"), tag("steps_per_second")
 Q_MEAN, Q_MAX, Q_LIMIT = tag("q_mean"), tag("q_max"), tag("q_limit")
 DEAD_UNITS, EFFECTIVE_RANK, Q_SPREAD = tag("dead_units"), tag("effective_rank"), tag("q_spread")
 PERCENT_OF_OPTIMUM = tag("percent_of_optimum")
 SEE_POLICY, SEE_START, SEE_WORST = tag("see_policy"), tag("see_start"), tag("see_worst")
+SEE_UNTRAINED = tag("see_untrained")
 
 
 # Names in the logs of some windows only: Keras's callbacks wait for a number that is missing, and take a nan for one.

@@ -13,7 +13,7 @@ import pytest
 from config import Config
 from console.errors import InputError
 from reports.curves import RunLog, read_run
-from reports.findings import find_problems
+from reports.findings import find_problems, verdict
 from train import train
 from training.result import RunResult
 
@@ -175,3 +175,41 @@ def test_a_table_may_learn_from_random_play() -> None:
     (text,) = find_problems(log(Config(method="sarsa", episodes=500), curves))
     assert text.startswith("epsilon is still")
     assert len(find_problems(log(Config(memory_size=32, learn_start=32, episodes=500), curves))) == 2
+
+
+def run_log(greedy: list[float], **curves: list[float]) -> RunLog:
+    """A run with an evaluation every 100 episodes."""
+    values = {"greedy/avg": greedy, **curves}
+    at = {tag: 100.0 * np.arange(1, len(of) + 1) for tag, of in values.items()}
+    return RunLog(Path(), Config(), {tag: np.array(of) for tag, of in values.items()}, at, "")
+
+
+@pytest.mark.parametrize(
+    ("greedy", "said"),
+    [
+        ([], "nothing looks wrong; no greedy evaluation has said how good it is"),
+        ([-200.0, 20.0], "nothing looks wrong: greedy play earned 20.00"),
+        # All that was gained is 220, a hundredth of it 2.2: the first evaluation within 2.2 of the best is the third.
+        (
+            [-200.0, 0.0, 18.0, 19.0, 20.0, 19.5, 20.0, 20.0, 20.0, 20.0],
+            "nothing looks wrong: greedy play earned 20.00; no gain since episode 300",
+        ),
+        # The first one within 2.2 of the best is the ninth of ten.
+        (
+            [-200.0, -150.0, -100.0, -60.0, -40.0, -20.0, 0.0, 10.0, 18.0, 20.0],
+            "nothing looks wrong: greedy play earned 20.00; it was still improving: train longer",
+        ),
+        ([5.0] * 8, "nothing looks wrong: greedy play earned 5.00; no gain since episode 100"),
+    ],
+)
+def test_the_verdict_on_a_sound_run(greedy: list[float], said: str) -> None:
+    assert verdict(run_log(greedy)) == said
+
+
+@pytest.mark.parametrize(("earned", "percent"), [(21.0, "100.00%"), (20.99, "99.99%"), (-90.0, "50.00%")])
+def test_a_verdict_knows_the_optimum(earned: float, percent: str) -> None:
+    """Random play earns -201 and optimal play 21, 222 more: -90 is in the middle, 20.99 is 99.995%."""
+    log = run_log([earned], **{"greedy/optimum": [21.0], "greedy/random": [-201.0]})
+    assert verdict(log) == (
+        f"nothing looks wrong: greedy play earned {earned:.2f} of 21.00 possible, {percent} of the optimum"
+    )

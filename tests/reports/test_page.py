@@ -18,7 +18,7 @@ from config import Config
 from console.errors import InputError
 from reports.board import board_as_html, board_table, board_views
 from reports.curves import read_run
-from reports.page import find_model, make_page, pictures_as_html
+from reports.page import duration, find_model, make_page, pictures_as_html
 from storage.loading import load_q_values, make_saved_env
 from storage.model_file import read_model
 from train import train
@@ -73,7 +73,7 @@ def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path:
         assert time.monotonic() < until, "the curves are not drawn"
         time.sleep(0.2)
     loaded = "return [...document.images].map(image => image.complete && image.naturalWidth > 100)"
-    assert browser.execute_script(loaded) == [True] * 4
+    assert browser.execute_script(loaded) == [True] * 5
 
     assert run.best
     saved = read_model(run.best.path)
@@ -92,6 +92,41 @@ def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path:
     assert re.search(r"its move is optimal on \d+ of 14 cells", note)
     SCREENSHOTS.mkdir(exist_ok=True)
     browser.save_screenshot(str(SCREENSHOTS / "report.png"))
+
+
+def test_the_page_on_a_phone(small_config: MakeConfig, browser: Any, tmp_path: Path) -> None:
+    """Nothing is wider than the screen, which would make the browser shrink everything."""
+    config = small_config()
+    run = train(config, [PercentOfOptimum(config), PolicyMap(config)])
+    assert run.best
+    path = tmp_path / "page.html"
+    path.write_text(make_page(read_run(run.log_dir), run.best.path), encoding="utf-8")
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        browser.get(path.as_uri())
+        time.sleep(1)
+        SCREENSHOTS.mkdir(exist_ok=True)
+        browser.save_screenshot(str(SCREENSHOTS / "report_phone.png"))
+        assert browser.execute_script("return [innerWidth, document.scrollingElement.scrollWidth]") == [390, 390]
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_facts_of_a_run(small_config: MakeConfig) -> None:
+    config = small_config(learning_rate=0.002)
+    page = make_page(read_run(train(config).log_dir), None)
+    facts = ("Blob-v0, seed 7", "started on ", "<td>command</td>", "<td>machine</td>", "cores</td>", "tensorflow 2.")
+    for fact in facts:
+        assert fact in page, fact
+    own = page[page.index("In these it differs from the preset default") : page.index("<details>")]
+    assert "<b>learning_rate</b><span>0.002</span>" in own and "<b>discount</b>" not in own and "models_dir" not in own
+    assert "<b>discount</b>" in page[page.index("<details>") :]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(45.2, "45 s"), (353.0, "5 min 53 s"), (7_530.0, "2 h 5 min")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(("size", "symmetries"), [(2, True), (3, False), (6, True)])
@@ -128,7 +163,7 @@ def test_other_environments_have_a_page_without_a_board(small_config: MakeConfig
     assert run.best
     page = make_page(read_run(run.log_dir), find_model(run.log_dir, config))
     assert "What it has learned" not in page and "How it learned" in page and "@{" not in page
-    assert page.count("<figure>") == 4 and find_model(run.log_dir, config) == run.best.path
+    assert page.count("<figure>") == 5 and find_model(run.log_dir, config) == run.best.path
 
 
 def test_the_judge_and_the_board_close_their_environments(
@@ -141,7 +176,7 @@ def test_the_judge_and_the_board_close_their_environments(
     page = make_page(read_run(run.log_dir), run.best.path)
     assert len(closed) == 2
     assert "From all 3,360 starts, the best model, saved after 20 episodes, earns <b>" in page
-    assert "seeks the food F (+25) and avoids the enemy E (-300); any other step costs 1." in page
+    assert "seeks the food F (+25) and avoids the enemy E (-300); any other move costs 1." in page
 
 
 def test_a_blob_run_whose_model_is_gone(small_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,5 +201,7 @@ def test_nothing_of_a_stranger_is_code(small_config: MakeConfig) -> None:
         folder=Path(evil.replace("/", "")), config=dataclasses.replace(log.config, models_dir=evil), stopped=evil
     )
     page = make_page(spoilt, None)
-    assert "<script>alert" not in page and page.count("&lt;script&gt;alert(1)") == 4  # title, heading, finding, setting
-    assert pictures_as_html(run.log_dir, has_board=True).count("<figure>") == 2  # a single evaluation
+    assert "<script>alert" not in page and page.count("&lt;script&gt;alert(1)") == 3  # name, finding, setting
+    assert (
+        pictures_as_html(run.log_dir, has_board=True).count("<figure>") == 3
+    )  # a single evaluation, and the untrained agent

@@ -82,3 +82,36 @@ def test_a_curve_of_one_point_is_a_dot(x: list[float], is_dot: bool, tmp_path: P
     drawn, legend_alone = pictures
     assert drawn > legend_alone + 20
     assert (drawn - legend_alone < 400) == is_dot
+
+
+def colours_in(path: Path, rows: slice) -> set[str]:
+    """Which of seaborn's first two colours some rows of a picture hold."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)[rows]
+    known = {"blue": (76, 114, 176), "orange": (221, 132, 82)}
+    return {name for name, colour in known.items() if (np.abs(pixels - colour).sum(axis=2) < 20).any()}
+
+
+def test_a_colour_means_one_run_in_all_charts(tmp_path: Path) -> None:
+    """The second chart lacks the first run, and must not give its colour to the second."""
+    both: dict[str, list[Any]] = {"x": [0.0, 1.0] * 2, "y": [1.0, 2.0, 3.0, 4.0], "group": ["a", "a", "b", "b"]}
+    second = {name: values[2:] for name, values in both.items()}
+    plot.draw({"reward/avg": both, "greedy/avg": second}, "episodes", {"a": 1, "b": 1}, tmp_path / "x.png")
+    assert colours_in(tmp_path / "x.png", slice(0, 460)) == {"blue", "orange"}
+    assert colours_in(tmp_path / "x.png", slice(500, 960)) == {"orange"}
+
+
+def test_lines_for_optimal_and_random_play_where_all_runs_have_the_same(tmp_path: Path) -> None:
+    def judged(optimum: float, random: float) -> RunLog:
+        at = {"greedy/optimum": np.array([1.0]), "greedy/random": np.array([1.0])}
+        return RunLog(
+            Path(), Config(), {"greedy/optimum": np.array([optimum]), "greedy/random": np.array([random])}, at, ""
+        )
+
+    assert plot.common_levels([judged(21.4, -200), judged(21.4, -200)]) == {"optimal play": 21.4, "random play": -200}
+    assert plot.common_levels([judged(21.4, -200), judged(20.0, -200)]) == {"random play": -200}
+    assert plot.common_levels([judged(21.4, -200), log([1], [1])]) == {}
+    columns: dict[str, list[Any]] = {"x": [0.0, 1.0], "y": [0.0, 20.0], "group": ["a", "a"]}
+    out = tmp_path / "x.svg"
+    plot.draw({"greedy/avg": columns}, "episodes", {"a": 1}, out, {"optimal play": 21.4, "random play": -200.0})
+    assert "<!-- optimal play -->" in out.read_text() and "<!-- random play -->" not in out.read_text()

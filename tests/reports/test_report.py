@@ -108,18 +108,19 @@ def test_a_package_that_is_missing(
 
 def test_findings_of_one_run_and_of_several(tmp_path: Path) -> None:
     sound, other = write_run(tmp_path / "sound"), write_run(tmp_path / "other", epsilon=0.95, greedy=-195.0)
-    assert run_report(sound) == (0, "nothing looks wrong\n", [])
+    well = "nothing looks wrong: greedy play earned -100.00; no gain since episode 50\n"
+    assert run_report(sound) == (0, well, [])
     code, output, errors = run_report(other)
     assert code == 0 and not errors
     assert re.fullmatch(r"- epsilon is still 0\.95, .*\n- the return is stuck at .*\n", output)
-    assert run_report(sound, other) == (0, f"sound:\nnothing looks wrong\nother:\n{output}", [])
+    assert run_report(sound, other) == (0, f"sound:\n{well}other:\n{output}", [])
 
 
 def test_what_out_ends_in_says_what_is_written(tmp_path: Path) -> None:
     first, second = write_run(tmp_path / "a"), write_run(tmp_path / "b", epsilon=0.95)
     page, png, svg = (tmp_path / name for name in ("x.html", "x.PNG", "x.svg"))
     assert run_report(second, "--out", page) == (0, f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)\n", [])
-    assert "<li>epsilon is still" in page.read_text() and "Nothing looks wrong" not in page.read_text()
+    assert "<li>epsilon is still" in page.read_text() and "nothing looks wrong" not in page.read_text()
     code, output, errors = run_report(first, second, "--out", png)
     assert code == 0 and not errors and output.startswith(f"wrote {png} (")
     with Image.open(png) as image:
