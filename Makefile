@@ -1,10 +1,20 @@
-# make train ARGS="--episodes 500"    make test    make tensorboard
+# make help lists what there is
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test tensorboard
+.PHONY: train help play tensorboard test clean
 train: .venv/installed
 	@$(BIN)/python train.py $(ARGS)
+
+help:
+	@echo 'make train        set up .venv and train on Blob; ARGS="--episodes 2000" passes flags'
+	@echo 'make play         watch the newest model'
+	@echo 'make tensorboard  show the curves'
+	@echo 'make test         check the code and run all tests'
+	@echo 'make clean        delete .venv; runs and models stay'
+
+play: .venv/installed
+	@$(BIN)/python play.py $(ARGS)
 
 tensorboard: .venv/installed
 	@$(BIN)/tensorboard --logdir logs $(ARGS)
@@ -25,3 +35,6 @@ test: .venv/installed-dev
 .venv/installed-dev: requirements-dev.txt requirements-extra.txt .venv/installed
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+clean:
+	rm -rf .venv

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import console.requirements  # noqa: F401 (first of all: it says what is missing)
+
+# isort: split
 import argparse
 from contextlib import closing
 
+from config import Config
 from console.arguments import add_trust_arguments, at_least, make_parser, trusted_settings
 from console.errors import exit_on_bad_input
+from console.messages import say
 from console.signals import end_quietly
 from environments.make import has_vector_version
 from storage.loading import load_q_values, make_saved_env
 from storage.model_file import SavedModel, read_model
 from storage.runs import LATEST, find_model
-from training.greedy_play import GreedyEpisodes, make_evaluation_lanes, play_greedily
+from training.greedy_play import MOST_VECTOR_LANES, GreedyEpisodes, make_evaluation_lanes, play_greedily
 
 EPISODES = 100  # by default, of environments other than Blob
 
@@ -46,9 +51,12 @@ def main() -> None:
         if arguments.exact:
             from blob.judge import judge_model
 
+            say("judging it from all starts, some seconds")
             print(judge_model(saved).table())
         else:
-            print(scores_table(play(saved, arguments.episodes, arguments.seed)))
+            say(f"playing with {saved.path}")
+            episodes = play(saved, arguments.episodes, arguments.seed)
+            print(scores_table(episodes, possible(saved.info.config, len(episodes.returns), arguments.seed)))
 
 
 def play(saved: SavedModel, count: int | None, seed: int) -> GreedyEpisodes:
@@ -70,8 +78,20 @@ def play(saved: SavedModel, count: int | None, seed: int) -> GreedyEpisodes:
         return play_greedily(envs, q_values, count, seed, config)
 
 
-def scores_table(episodes: GreedyEpisodes) -> str:
-    """Return the scores of greedy play as a short table."""
+def possible(config: Config, count: int, seed: int) -> float | None:
+    """Return the highest mean return that is possible from the starts of `play`; None where it is not known."""
+    from blob.solver import is_solvable, start_means
+    from blob_env import BlobVectorEnv
+
+    if not is_solvable(config) or count > MOST_VECTOR_LANES:
+        return None
+    with closing(BlobVectorEnv(count, **config.env_args)) as envs:
+        envs.reset(seed=seed)
+        return start_means(envs.rules, envs.positions)[1]
+
+
+def scores_table(episodes: GreedyEpisodes, possible: float | None = None) -> str:
+    """Return the scores of greedy play as a short table, with the highest mean that is possible, if known."""
     scores, excess = episodes.scores(), "max Q at the start less the discounted return that followed"
     lines = [
         f"{len(episodes.returns):,} greedy episodes",
@@ -79,6 +99,8 @@ def scores_table(episodes: GreedyEpisodes) -> str:
         f"min {scores['min']:g}, max {scores['max']:g}",
         f"length      {scores['length']:.2f} steps",
     ]
+    if possible is not None:
+        lines.insert(2, f"possible    {possible:.3f} from these starts")
     if "won" in scores:
         lines += [f"won         {scores['won']:.2%}", f"lost        {scores['lost']:.2%}"]
     lines += [f"timed out   {scores['timed_out']:.2%}", f"Q exceeds   {scores['overestimation']:+.3f} ({excess})"]

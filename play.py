@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import console.requirements  # noqa: F401 (first of all: it says what is missing)
+
+# isort: split
 import argparse
 import contextlib
 import sys

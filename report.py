@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import console.requirements  # noqa: F401 (first of all: it says what is missing)
+
+# isort: split
 import argparse
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -11,6 +14,7 @@ from pathlib import Path
 from config import Config
 from console.arguments import add_trust_arguments, check_output, make_parser, trusted_settings
 from console.errors import InputError, exit_on_bad_input
+from console.messages import say
 from console.settings import flag_of
 from console.signals import end_quietly
 from reports.curves import RunLog, read_run
@@ -86,6 +90,7 @@ def write_page(log: RunLog, arguments: argparse.Namespace) -> None:
     if REWARD_AVG not in log.curves:
         raise InputError(f"{log.folder} has no curves yet: let the run end a window of episodes first")
     model = arguments.model or find_model(log.folder, log.config)
+    say("making the page, some seconds")
     page = make_page(log, model, trusted_settings(arguments))
     with writing(arguments.out) as path:
         path.write_text(page, encoding="utf-8")

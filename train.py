@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import console.requirements  # noqa: F401 (first of all: it says what is missing)
+
+# isort: split
 from training.command import read_command
 
 # A mistake on the command line shows now, not after the seconds that importing TensorFlow takes.

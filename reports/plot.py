@@ -133,6 +133,8 @@ def plot(logs: Sequence[RunLog], tags: Sequence[str], axis: str, out: Path) -> N
         InputError: no run has one of the curves.
     """
     groups = group_names([log.config for log in logs])
+    known = {tag for log in logs for tag in log.curves}
+    tags = [f"run/{tag}" if tag not in known and f"run/{tag}" in known else tag for tag in tags]  # loss for run/loss
     curves = {tag: resample(groups, logs, tag, axis) for tag in tags}
     draw(curves, axis, {group: groups.count(group) for group in groups}, out, common_levels(logs))
 

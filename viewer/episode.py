@@ -68,7 +68,8 @@ class Episode:
 
     def __str__(self) -> str:
         """Return the result so far."""
-        return f"return {self.total:g}, {self.length} steps{', ' if self.ending else ''}{self.ending}"
+        steps = "1 step" if self.length == 1 else f"{self.length} steps"
+        return f"return {self.total:g}, {steps}{', ' if self.ending else ''}{self.ending}"
 
 
 def _outcome(info: dict[str, Any]) -> str:

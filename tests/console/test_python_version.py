@@ -19,9 +19,27 @@ def test_this_python_is_supported_silently() -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
+SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_checks_first(name: str) -> None:
+    """Python 3.8 can read it, and nothing is imported before the check."""
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"), feature_version=(3, 8))
+    future, first = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)][:2]
+    assert isinstance(future, ast.ImportFrom) and future.module == "__future__"
+    assert isinstance(first, ast.Import) and first.names[0].name == "console.requirements"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_without_its_packages(name: str) -> None:
+    """With -S, Python does not look where packages are installed."""
+    assert_refused(run("-S", name), f"{name}: error: the packages of this project are not installed for this Python: ")
+
+
 def test_the_check_runs_on_an_old_python_with_nothing_installed() -> None:
     """Every module it imports has the syntax of 3.8, needs only the standard library and evaluates no annotation."""
-    to_read, seen = ["console", "console.python_version"], set()
+    to_read, seen = ["console", "console.python_version", "console.requirements"], set()
     while to_read:
         module = to_read.pop()
         seen.add(module)
@@ -36,4 +54,5 @@ def test_the_check_runs_on_an_old_python_with_nothing_installed() -> None:
         assert {alias.name for node in imports if node.module == "typing" for alias in node.names} <= {"Any", "TextIO"}
         assert module == "console" or "annotations" in {alias.name for alias in imports[0].names}, module
         to_read += [name for name in names if name.startswith("console") and name not in seen]
-    assert seen == {"console", "console.python_version", "console.errors", "console.messages"}
+    needed = ("python_version", "requirements", "errors", "messages")
+    assert seen == {"console", *(f"console.{name}" for name in needed)}

@@ -140,7 +140,7 @@ def test_restart_next_and_quit(capsys: pytest.CaptureFixture[str]) -> None:
     screen, env = play_keys(["", "r", "", "n", "q"], count=5)
     assert env.seeds == [7, 7, 8] and screen.shown == [[0], [1], [0], [1], [0]]
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == printed[1] == "episode 1: return 10, 1 steps, stopped"
+    assert printed[0] == printed[1] == "episode 1: return 10, 1 step, stopped"
     assert printed[2:] == ["episode 2: return 0, 0 steps, stopped"]
 
 

@@ -265,7 +265,7 @@ def test_the_keyboard_in_a_real_window(screen: XServer, tmp_path: Path) -> None:
         steps = int(paused_at.split()[-2])
         screen.press("period", f"x: return -{steps + 1}, {steps + 1} steps")
         screen.press("r", "x: return 0, 0 steps")
-        screen.press("period", "x: return -1, 1 steps")
+        screen.press("period", "x: return -1, 1 step")
         for _ in range(6):
             screen.ask("key", "equal")
         screen.press("space", "x: return -[0-9]{2}, [0-9]{2} steps")  # it goes on, faster
@@ -285,7 +285,7 @@ def test_a_person_plays_in_a_real_window(screen: XServer, tmp_path: Path) -> Non
     with playing(screen, path, "--seed", "4", "--human") as process:
         time.sleep(0.5)
         assert screen.title() == "you: return 0, 0 steps"  # it waits
-        screen.press("Right", "you: return -1, 1 steps")
+        screen.press("Right", "you: return -1, 1 step")
         screen.press("KP_7", "you: return -2, 2 steps")
         screen.press("5", "you: return -3, 3 steps")
         screen.ask("key", "q")
