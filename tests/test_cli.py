@@ -171,6 +171,8 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     shutil.copy(model, moved)
     scored = run(str(ROOT / "evaluate.py"), str(moved), "--episodes", "200", cwd=tmp_path)
     assert scored.returncode == 0 and "200 greedy episodes" in scored.stdout and "won" in scored.stdout
+    mean, possible = (float(re.findall(rf"{word} +(\S+)", scored.stdout)[0]) for word in ("return", "possible"))
+    assert mean <= possible < 25
     exact = run(str(ROOT / "evaluate.py"), str(moved), "--exact", cwd=tmp_path)
     assert exact.returncode == 0 and exact.stdout.startswith("exact, over all 3,360 starts\n")
     assert "exact, over" not in output  # an interrupted run skips this: it takes too long

@@ -115,3 +115,10 @@ def test_lines_for_optimal_and_random_play_where_all_runs_have_the_same(tmp_path
     out = tmp_path / "x.svg"
     plot.draw({"greedy/avg": columns}, "episodes", {"a": 1}, out, {"optimal play": 21.4, "random play": -200.0})
     assert "<!-- optimal play -->" in out.read_text() and "<!-- random play -->" not in out.read_text()
+
+
+def test_a_curve_of_the_run_may_be_named_without_its_group(tmp_path: Path) -> None:
+    at = {"run/loss": np.array([1.0, 2.0])}
+    run = RunLog(Path(), Config(), {"run/loss": np.array([5.0, 3.0])}, at, "")
+    plot.plot([run], ["loss"], "episodes", tmp_path / "x.svg")
+    assert "<!-- run/loss -->" in (tmp_path / "x.svg").read_text()

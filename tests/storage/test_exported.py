@@ -1,5 +1,6 @@
 """What is exported is what was scored: other programs compute the agent's own Q-values, and pick its actions."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import tensorflow as tf
 from conftest import save_untrained
 from gymnasium.spaces import Box, Dict, Discrete
-from scripts import assert_refused, run
+from scripts import ROOT, assert_refused, run
 
 from config import Config
 from console.errors import InputError
@@ -20,7 +21,7 @@ from environments.make import make_env
 from environments.spaces import example_observation
 from storage.exported import ENDINGS, check_export, export, exportable_network
 from storage.loading import load_q_values, make_saved_env
-from storage.model_file import ModelInfo, SavedModel, read_model, save_table
+from storage.model_file import SHIPPED_MODEL, ModelInfo, SavedModel, read_model, save_table
 from storage.versions import versions
 
 CLOSE = 1e-4  # actions must agree wherever two Q-values differ by more
@@ -173,3 +174,16 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert_refused(run("export.py", model, "--to", "pmml"), "invalid choice: 'pmml'")
     assert_refused(run("export.py", model, "--to", "onnx", "--out", "x.keras"), "--out x.keras must end in .onnx")
     assert_refused(run("export.py", "nothing", "--to", "onnx"), "there is no model file nothing")
+
+
+def test_the_examples_of_the_docs_play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the model that comes with the project, each wins from its first start."""
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    monkeypatch.chdir(tmp_path)
+    network = exportable_network(read_model(SHIPPED_MODEL))
+    for to, example in zip(("onnx", "litert"), examples, strict=True):
+        export(network, to, tmp_path / f"blob{ENDINGS[to]}")
+        names: dict[str, Any] = {}
+        exec(compile(example, "docs/export.md", "exec"), names)
+        assert names["terminated"] and names["info"] == {"is_success": True}

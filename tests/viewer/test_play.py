@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -19,7 +20,7 @@ from config import Config
 from console.errors import InputError
 from environments.known import action_names
 from environments.make import make_env, same_game
-from play import main, parse_arguments, read_opponent
+from play import main, name_of, parse_arguments, random_q_values, read_opponent
 from storage.model_file import SHIPPED_MODEL, read_model
 from viewer.episode import Episode
 from viewer.keys import action_keys
@@ -186,11 +187,34 @@ def test_bad_opponents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for versus, words in (
         ("optimal", "--versus optimal needs a Blob-v0"),
         (str(other), "other.model plays Blob-v0 with {'size': 5} and its own steps at most, not Blob-v0 with"),
-        ("nothing.model", "there is no model file nothing.model"),
+        ("nothing.model", "--versus: there is no model file nothing.model"),
+        ("optimum", "there is no model file optimum.* did you mean optimal"),
     ):
         monkeypatch.setattr(sys, "argv", ["play.py", str(own), "--versus", versus])
         with pytest.raises(InputError, match=words):
             read_opponent(parse_arguments(), read_model(own))
+
+
+def test_a_random_opponent_depends_on_the_seed_alone() -> None:
+    env, observations = gym.make("CartPole-v1"), np.zeros((3, 4), np.float32)
+    one, same, other = (random_q_values(env, seed) for seed in (1, 1, 2))
+    first = one(observations)
+    assert first.shape == (3, 2) and len(np.unique(first)) == 6
+    np.testing.assert_array_equal(first, same(observations))
+    assert not np.array_equal(first, other(observations)) and not np.array_equal(first, one(observations))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("models/Blob-v0-seed1-20260101-000000/best.model", "best, Blob-v0-seed1-20260101-000000"),
+        ("models/Blob-v0-seed1-20260101-000000/last.model", "last, Blob-v0-seed1-20260101-000000"),
+        ("models/blob.model", "blob"),
+    ],
+)
+def test_what_differs_between_models_comes_first_in_their_names(path: str, name: str) -> None:
+    saved: Any = SimpleNamespace(path=Path(path))
+    assert name_of(saved) == name
 
 
 def test_the_default_model(tmp_path: Path) -> None:
