@@ -24,6 +24,16 @@ from console.messages import one_line, say
 from training.callbacks import RunCallback
 from training.tags import CHARTS, SOMETIMES, Chart, tag
 
+HOW_TO_READ = """
+- **Custom Scalars** tells the story: the reward of training, that of greedy play, and what explains them. While it
+  trains, the agent explores with random actions, so it earns less than in greedy play. The axis counts episodes.
+- **Images** holds films of greedy play, untrained first, and for Blob the policy.
+- **Histograms** show Q-values, actions and TD errors of transitions in the memory.
+- **HParams** compares runs. The settings of this run are below.
+
+The terms are explained in docs/glossary.md.
+"""
+
 
 def write_picture(name: str, value: bytes | np.ndarray) -> None:
     """Write a picture or a histogram to the default writer; `EpisodeTensorBoard` says which arrays are which."""
@@ -95,6 +105,7 @@ class EpisodeTensorBoard(RunCallback):
         table = "\n".join(["| setting | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in settings.items())])
         with self._going_on(), self._writer.as_default(step=0):
             hparams.hparams(settings, trial_id=Path(self._log_dir).name)
+            tf.summary.text("how to read this", HOW_TO_READ)
             tf.summary.text("settings", table)
             self._writer.flush()
 

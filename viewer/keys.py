@@ -41,5 +41,6 @@ def action_keys(names: Sequence[str]) -> dict[str, int]:
 
 def actions_help(names: Sequence[str], keys: Mapping[str, int]) -> list[str]:
     """List each action with its keys, one line each."""
-    keys_of = [" ".join(key for key, played in keys.items() if played == action) for action in range(len(names))]
-    return [f"{name}: {of_action or 'has no key'}" for name, of_action in zip(names, keys_of, strict=True)]
+    keys_of = [[key for key, played in keys.items() if played == action] for action in range(len(names))]
+    spoken = [", ".join(f"keypad {key[1:-1]}" if key[0] == "[" else key for key in each) for each in keys_of]
+    return [f"{name}: {of_action or 'has no key'}" for name, of_action in zip(names, spoken, strict=True)]

@@ -23,7 +23,7 @@ from environments.make import make_env, same_game
 from play import main, name_of, parse_arguments, random_q_values, read_opponent
 from storage.model_file import SHIPPED_MODEL, read_model
 from viewer.episode import Episode
-from viewer.keys import action_keys
+from viewer.keys import action_keys, actions_help
 from viewer.playback import FOREVER, Playback
 
 ROOT = Path(__file__).parent.parent.parent
@@ -302,3 +302,9 @@ def test_the_optimal_player_wins_as_fast_as_possible(move_reward: float) -> None
             episode.step()
         detour = int((np.abs(player - enemy).max() <= distance) and distance > 1)
         assert episode.ending == "won" and distance <= episode.length <= distance + detour
+
+
+def test_keys_are_named_as_people_say_them() -> None:
+    names = ["up left", "fire", "jump", "other"]
+    keys = {"7": 0, "[7]": 0, "space": 1, "2": 2}
+    assert actions_help(names, keys) == ["up left: 7, keypad 7", "fire: space", "jump: 2", "other: has no key"]
