@@ -8,6 +8,8 @@ import console.requirements  # noqa: F401 (first of all: it says what is missing
 import argparse
 from contextlib import closing
 
+from blob.solver import is_solvable, start_means
+from blob_env import BlobVectorEnv
 from config import Config
 from console.arguments import add_trust_arguments, at_least, make_parser, trusted_settings
 from console.errors import exit_on_bad_input
@@ -51,10 +53,10 @@ def main() -> None:
         if arguments.exact:
             from blob.judge import judge_model
 
-            say("judging it from all starts, some seconds")
+            if is_solvable(saved.info.config):
+                say("judging it from all starts, some seconds")
             print(judge_model(saved).table())
         else:
-            say(f"playing with {saved.path}")
             episodes = play(saved, arguments.episodes, arguments.seed)
             print(scores_table(episodes, possible(saved.info.config, len(episodes.returns), arguments.seed)))
 
@@ -73,6 +75,7 @@ def play(saved: SavedModel, count: int | None, seed: int) -> GreedyEpisodes:
     config = saved.info.config
     with closing(make_saved_env(saved)) as env:
         q_values = load_q_values(saved, env)
+    say(f"playing with {saved.path}")
     count = count or (10_000 if has_vector_version(config) else EPISODES)
     with closing(make_evaluation_lanes(config, count, most=EPISODES)) as envs:
         return play_greedily(envs, q_values, count, seed, config)
@@ -80,9 +83,6 @@ def play(saved: SavedModel, count: int | None, seed: int) -> GreedyEpisodes:
 
 def possible(config: Config, count: int, seed: int) -> float | None:
     """Return the highest mean return that is possible from the starts of `play`; None where it is not known."""
-    from blob.solver import is_solvable, start_means
-    from blob_env import BlobVectorEnv
-
     if not is_solvable(config) or count > MOST_VECTOR_LANES:
         return None
     with closing(BlobVectorEnv(count, **config.env_args)) as envs:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import keras  # takes seconds to import, and a mistake in a file should show before that
 
 SHIPPED_MODEL = Path(__file__).parent.parent / "models" / "blob.model"  # comes with the project
+OTHERS = (".keras", ".h5", ".hdf5", ".onnx", ".tflite")  # endings of other programs' models
 MEMBER = "agent.json"
 WEIGHTS = "weights.safetensors"
 KERAS_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
@@ -156,6 +157,8 @@ def read_model(path: Path, trusted: Mapping[str, Any] | None = None, only_weight
     """
     if not path.is_file():
         raise InputError(f"there is no model file {path}")
+    if path.suffix in OTHERS:
+        raise InputError(f"{path} is no .model file: it holds a model, but not how and where it plays")
     if (size := path.stat().st_size) > psutil.virtual_memory().available:
         raise InputError(f"{path} has {size:,} bytes, more than this machine's free memory")
     try:

@@ -119,7 +119,11 @@ def test_findings_of_one_run_and_of_several(tmp_path: Path) -> None:
 def test_what_out_ends_in_says_what_is_written(tmp_path: Path) -> None:
     first, second = write_run(tmp_path / "a"), write_run(tmp_path / "b", epsilon=0.95)
     page, png, svg = (tmp_path / name for name in ("x.html", "x.PNG", "x.svg"))
-    assert run_report(second, "--out", page) == (0, f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)\n", [])
+    assert run_report(second, "--out", page) == (
+        0,
+        f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)\n",
+        ["making the page, some seconds"],
+    )
     assert "<li>epsilon is still" in page.read_text() and "nothing looks wrong" not in page.read_text()
     code, output, errors = run_report(first, second, "--out", png)
     assert code == 0 and not errors and output.startswith(f"wrote {png} (")

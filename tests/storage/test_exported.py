@@ -65,8 +65,8 @@ GAMES: dict[str, tuple[dict[str, Any], int]] = {  # settings, and how many obser
     "dict": ({"env": "MixedToExport-v0", "preset": "generic", "dueling": True}, 1000),
     "screen": ({"env": "ScreenToExport-v0", "preset": "generic", "frame_stack": 4, "memory_size": 2000}, 20),
 }
-CASES = [("board", to) for to in ENDINGS] + [("dict", to) for to in ENDINGS]
-CASES += [(game, to) for game in ("turned cells", "vector", "screen") for to in ("onnx", "litert")]
+CASES = [*(("board", to) for to in ENDINGS), ("turned cells", "keras")]
+CASES += [(game, to) for game in ("dict", "vector", "screen") for to in ("onnx", "litert")]
 
 
 def saved_agent(game: str, folder: Path) -> SavedModel:

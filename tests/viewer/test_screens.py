@@ -263,7 +263,7 @@ def test_the_keyboard_in_a_real_window(screen: XServer, tmp_path: Path) -> None:
         time.sleep(1.5)
         assert screen.title() == paused_at  # it would have taken a step after a second
         steps = int(paused_at.split()[-2])
-        screen.press("period", f"x: return -{steps + 1}, {steps + 1} steps")
+        screen.press("period", f"x: return -{steps + 1}, {steps + 1} steps?")
         screen.press("r", "x: return 0, 0 steps")
         screen.press("period", "x: return -1, 1 step")
         for _ in range(6):
@@ -275,7 +275,7 @@ def test_the_keyboard_in_a_real_window(screen: XServer, tmp_path: Path) -> None:
     assert process.returncode == 0, errors
     lines = output.splitlines()
     assert lines[0].startswith("keys: space")
-    assert lines[1] == f"episode 1: return -{steps + 1}, {steps + 1} steps, stopped"
+    assert re.fullmatch(f"episode 1: return -{steps + 1}, {steps + 1} steps?, stopped", lines[1])
     assert lines[2].startswith("episode 1: ") and lines[3].startswith("episode 2: ") and len(lines) == 4
 
 
