@@ -17,7 +17,7 @@ from dqn import curves, load, train
 from storage.model_file import SHIPPED_MODEL
 
 SMALL: dict[str, Any] = {
-    "env_args": {"size": 4}, "episodes": 60, "learn_start": 100, "evaluate_every": 20, "evaluate_episodes": 2_000,
+    "env_args": {"size": 4}, "episodes": 60, "learn_start": 100, "evaluate_every": 60, "evaluate_episodes": 50,
     "lanes": 4, "aggregate_every": 20, "network": "dense", "seed": 1, "quiet": True,
 }  # fmt: skip
 

@@ -48,13 +48,15 @@ def test_a_second_stop_leaves_the_kernel_alive(tmp_path: Path, project_in_path: 
     try:
         client.wait_for_ready(timeout=60)
         client.execute("precious = 42\nfrom dqn import train")
-        started = "train(env_args={'size': 4}, episodes=10**6, network='dense', seed=1)"
-        client.execute(started)
+        training = client.execute("train(env_args={'size': 4}, episodes=10**6, network='dense', seed=1)")
         while not list(tmp_path.glob("models/*/best.model")):
             time.sleep(0.1)
         for _ in range(2):
             kernel.interrupt_kernel()
             time.sleep(0.02)
+        # Cells that were waiting when another failed are not run, so wait for the training's to end.
+        while client.get_shell_msg(timeout=120)["parent_header"]["msg_id"] != training:
+            pass
         answer = client.execute_interactive("print(precious)", timeout=120, output_hook=lambda _: None)
         assert answer["content"]["status"] == "ok" and kernel.is_alive()
     finally:
