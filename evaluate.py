@@ -11,14 +11,14 @@ from contextlib import closing
 from blob.solver import is_solvable, start_means
 from blob_env import BlobVectorEnv
 from config import Config
-from console.arguments import add_trust_arguments, at_least, make_parser, trusted_settings
+from console.arguments import add_model_argument, at_least, make_parser, trusted_settings
 from console.errors import exit_on_bad_input
 from console.messages import say
 from console.signals import end_quietly
 from environments.make import has_vector_version
 from storage.loading import load_q_values, make_saved_env
 from storage.model_file import SavedModel, read_model
-from storage.runs import LATEST, find_model
+from storage.runs import find_model
 from training.greedy_play import MOST_VECTOR_LANES, GreedyEpisodes, make_evaluation_lanes, play_greedily
 
 EPISODES = 100  # by default, of environments other than Blob
@@ -27,14 +27,7 @@ EPISODES = 100  # by default, of environments other than Blob
 def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     parser = make_parser("Play a saved model greedily over many seeded episodes and print its scores.")
-    parser.add_argument(
-        "model",
-        nargs="?",
-        default=LATEST,
-        help="a .model file, a run's name or folder, or latest (default: the newest best model, or the one that comes "
-        "with the project)",
-    )
-    add_trust_arguments(parser)
+    add_model_argument(parser)
     starts = parser.add_mutually_exclusive_group()
     starts.add_argument(
         "--exact", action="store_true", help="judge a Blob model over all starts instead, against the optimum"

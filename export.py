@@ -8,30 +8,23 @@ import console.requirements  # noqa: F401 (first of all: it says what is missing
 import argparse
 from pathlib import Path
 
-from console.arguments import add_trust_arguments, check_writable, make_parser, trusted_settings
+from console.arguments import add_model_argument, check_writable, make_parser, trusted_settings
 from console.errors import exit_on_bad_input
 from console.messages import say
 from console.signals import end_quietly
 from console.tensorflow_import import import_tensorflow
 from storage.exported import ENDINGS, check_export, export, exportable_network
-from storage.model_file import SavedModel, read_model
-from storage.runs import LATEST, find_model
+from storage.model_file import read_model
+from storage.runs import find_model
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser("Write a trained agent's network, with all that acting takes, in a format of other programs.")
-    parser.add_argument(
-        "model",
-        nargs="?",
-        default=LATEST,
-        help="a .model file, a run's name or folder, or latest (default: the newest best model, or the one that comes "
-        "with the project)",
-    )
+    add_model_argument(parser)
     parser.add_argument("--to", required=True, choices=ENDINGS, help="the format")
     parser.add_argument("--out", type=Path, metavar="PATH", help="the file, or a SavedModel's folder (default: named "
                         "after the model, in the current folder)")  # fmt: skip
-    add_trust_arguments(parser)
     return parser.parse_args()
 
 
@@ -41,7 +34,7 @@ def main() -> None:
     arguments = parse_arguments()
     with exit_on_bad_input():
         saved = read_model(find_model(arguments.model), trusted_settings(arguments))
-        out = arguments.out or Path(default_name(saved) + ENDINGS[arguments.to])
+        out = arguments.out or Path((saved.run or saved.path.stem) + ENDINGS[arguments.to])
         check_export(saved, arguments.to, out)
         check_writable("--out", str(out.parent))
         say(f"exporting {saved.path}, some seconds")
@@ -50,12 +43,6 @@ def main() -> None:
         export(network, arguments.to, out)
     print(f"wrote {out}")
     print("\n".join(interface(network)))
-
-
-def default_name(saved: SavedModel) -> str:
-    """Name what is written after the model: after the run, where that says more."""
-    path = saved.path.resolve()
-    return path.parent.name if path.stem in ("best", "last") else path.stem
 
 
 def interface(network: object) -> list[str]:

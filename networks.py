@@ -19,7 +19,7 @@ from keras import layers, ops
 from console.errors import InputError
 from console.nearest import did_you_mean
 from console.tensorflow_import import check_keras
-from environments.spaces import QValues, check_size, example_observation, part_name
+from environments.spaces import QValues, batch_of_one, check_size, example_observation, part_name
 from environments.symmetry import AT_A_TIME, Symmetry
 
 NAME = "q_network"  # of all models made here, but not of a user's own
@@ -100,7 +100,7 @@ def _from_file(network: str, observation_space: gym.Space, n_actions: int) -> ke
             f"--network {network} makes a {type(model).__name__} that Keras cannot save: build it from layers with "
             f"keras.Model(inputs, outputs), or give it a get_config ({error})"
         ) from error
-    batch = optree.tree_map(lambda array: array[None], example_observation(observation_space))
+    batch = batch_of_one(example_observation(observation_space))
     try:
         q_values = np.asarray(model(batch))
     except Exception as error:

@@ -22,7 +22,7 @@ import optree
 from blob.optimal_player import best_q_values
 from blob.solver import is_solvable
 from config import Config
-from console.arguments import add_trust_arguments, at_least, make_parser, trusted_settings
+from console.arguments import add_model_argument, at_least, make_parser, trusted_settings
 from console.errors import InputError, exit_on_bad_input
 from console.nearest import did_you_mean
 from console.signals import end_quietly
@@ -31,7 +31,7 @@ from environments.make import make_env, same_game
 from environments.spaces import QValues
 from storage.loading import load_q_values, make_saved_env
 from storage.model_file import SavedModel, read_model
-from storage.runs import LATEST, find_model
+from storage.runs import find_model
 from viewer.episode import Episode
 from viewer.film import Film, check_film
 from viewer.keys import COMMANDS_HELP, action_keys, actions_help
@@ -45,15 +45,11 @@ OPTIMAL, RANDOM = "optimal", "random"
 
 def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
-    parser = make_parser("Watch a saved model play greedily, or play against it.")
-    parser.add_argument(
-        "model",
-        nargs="?",
-        default=LATEST,
-        help="a .model file, a run's name or folder, or latest (default: the newest best model, or the one that comes "
-        "with the project)",
+    parser = make_parser(
+        "Watch a saved model play greedily, or play against it.",
+        stray="name one model; --versus shows another beside it",
     )
-    add_trust_arguments(parser)
+    add_model_argument(parser)
     parser.add_argument("--episodes", type=at_least(1), default=5, help="number of episodes (default: %(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=1, help="seed of the first episode (default: %(default)s)")
     parser.add_argument("--fps", type=at_least(1), help="steps per second (default: the environment's own)")
@@ -182,8 +178,7 @@ def make_episodes(
 
 def name_of(saved: SavedModel) -> str:
     """Name a model, briefly, with what differs between the models of a run first."""
-    path = saved.path.resolve()
-    return f"{path.stem}, {path.parent.name}" if path.stem in ("best", "last") else path.stem
+    return f"{saved.path.stem}, {saved.run}" if saved.run else saved.path.stem
 
 
 def random_q_values(env: gym.Env, seed: int) -> QValues:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from config import Config
-from console.arguments import add_trust_arguments, check_output, make_parser, trusted_settings
+from console.arguments import LATEST, add_trust_arguments, check_output, make_parser, trusted_settings
 from console.errors import InputError, exit_on_bad_input
 from console.messages import say
 from console.settings import flag_of
@@ -21,7 +21,7 @@ from reports.curves import RunLog, read_run
 from reports.findings import find_problems, verdict
 from reports.plot import AXES, TAGS, plot
 from storage.atomic import atomic_write
-from storage.runs import LATEST, find_log_folder
+from storage.runs import best_model, find_log_folder
 from training.tags import REWARD_AVG
 
 PAGE, PLOT = (".html",), (".png", ".svg")
@@ -85,11 +85,11 @@ def write_page(log: RunLog, arguments: argparse.Namespace) -> None:
     Raises:
         InputError: there is nothing to show, the model does not suit, or the page cannot be written.
     """
-    from reports.page import find_model, make_page
+    from reports.page import make_page
 
     if REWARD_AVG not in log.curves:
         raise InputError(f"{log.folder} has no curves yet: let the run end a window of episodes first")
-    model = arguments.model or find_model(log.folder, log.config)
+    model = arguments.model or best_model(log.folder, log.config)
     say("making the page, some seconds")
     page = make_page(log, model, trusted_settings(arguments))
     with writing(arguments.out) as path:

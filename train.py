@@ -78,10 +78,9 @@ def main(command: Command) -> None:
     from blob.solver import is_solvable
 
     config = command.config
-    solvable = is_solvable(config)
     with exit_on_bad_input():
         # A list kept here would keep the agent, and with it the replay memory.
-        result = train(config, judges(config) if solvable else [], command.resume, command.quiet)
+        result = train(config, judges(config), command.resume, command.quiet)
     say(summary(result), sys.stdout)
     if result.interrupted:
         sys.exit(128 + result.interrupted)  # as shells do
@@ -89,7 +88,7 @@ def main(command: Command) -> None:
         sys.exit(1)
     best = result.best
     del result  # with its replay memory, to make room for the judge's tables
-    if solvable and best:
+    if best and is_solvable(config):
         if not command.quiet:
             say("judging the best model from all starts, some seconds")
         with exit_on_bad_input():

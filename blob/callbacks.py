@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from blob.policy_map import example_game, policy_map
-from blob.solver import Games, percent_of_optimum, start_means
+from blob.solver import Games, is_solvable, percent_of_optimum, start_means
 from blob_env import BlobRules, BlobVectorEnv
 from config import Config
 from environments.spaces import QValues
@@ -78,8 +78,8 @@ class PolicyMap(RunCallback):
 
 
 def judges(config: Config) -> list[RunCallback]:
-    """Make both callbacks."""
-    return [PercentOfOptimum(config), PolicyMap(config)]
+    """Make both callbacks; none where the optimum is not known."""
+    return [PercentOfOptimum(config), PolicyMap(config)] if is_solvable(config) else []
 
 
 def _solve_example(rules: BlobRules) -> Callable[[QValues], np.ndarray]:

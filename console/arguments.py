@@ -12,13 +12,24 @@ from typing import Any, NoReturn
 from console.errors import InputError
 from console.nearest import answer_flag
 
+LATEST = "latest"  # names a model or a run
 
-def make_parser(description: str, usage: str | None = None) -> argparse.ArgumentParser:
-    """Return a parser that takes no abbreviated flags and answers a mistake in one line."""
-    return _Parser(description=description, usage=usage, allow_abbrev=False)
+
+def make_parser(description: str, usage: str | None = None, stray: str = "") -> argparse.ArgumentParser:
+    """Return a parser that takes no abbreviated flags and answers a mistake in one line.
+
+    Args:
+        description, usage: for --help.
+        stray: an answer to words that are one too many; {} is the first of them.
+    """
+    parser = _Parser(description=description, usage=usage, allow_abbrev=False)
+    parser.stray = stray
+    return parser
 
 
 class _Parser(argparse.ArgumentParser):
+    stray = ""
+
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, and answer what is unknown with what may be meant."""
         found, unknown = self.parse_known_args(args, namespace)
@@ -28,15 +39,8 @@ class _Parser(argparse.ArgumentParser):
 
     def _answer(self, unknown: Sequence[str]) -> str:
         flags = [text for text in unknown if text.startswith("-")]
-        answers = [answer_flag(flag, self._option_string_actions) for flag in flags]
-        if not flags and "--episodes" in self._option_string_actions:
-            answers = self._answer_words(unknown)
+        answers = [answer_flag(flag, self._option_string_actions) for flag in flags] or [self.stray.format(unknown[0])]
         return "".join(f"; {answer}" for answer in dict.fromkeys(answers) if answer)
-
-    def _answer_words(self, words: Sequence[str]) -> list[str]:
-        if "--versus" in self._option_string_actions:
-            return ["name one model; --versus shows another beside it"]
-        return [f"for an environment, write --env {words[0]}"] if len(words) == 1 else []
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (--help lists all flags)\n")
@@ -89,6 +93,18 @@ def check_output(flag: str, path: Path, endings: Sequence[str]) -> None:
     if path.suffix.lower() not in endings or path.is_dir():
         raise InputError(f"{flag} {path} must be a file and end in {' or '.join(endings)}")
     check_writable(flag, str(path.parent))
+
+
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the model to use, for `storage.runs.find_model`, and `add_trust_arguments`."""
+    parser.add_argument(
+        "model",
+        nargs="?",
+        default=LATEST,
+        help="a .model file, a run's name or folder, or latest (default: the newest best model, or the one that comes "
+        "with the project)",
+    )
+    add_trust_arguments(parser)
 
 
 def add_trust_arguments(parser: argparse.ArgumentParser) -> None:

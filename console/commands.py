@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
+from console import PROJECT
 
 
 def script(name: str, *arguments: str) -> str:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
+from console import PROJECT
 from console.errors import InputError, exit_on_bad_input
 from console.python_version import check_python
 
-PROJECT = Path(__file__).resolve().parent.parent
 NEEDED = ("numpy", "gymnasium", "tensorflow", "keras", "optree", "psutil", "safetensors", "filelock", "tqdm", "PIL")
 
 
@@ -32,7 +31,7 @@ def check_requirements() -> None:
     missing = [name for name in NEEDED if not find_spec(name)]
     if missing:
         what = f"the package {missing[0]} is" if len(missing) == 1 else "the packages of this project are"
-        install = "{} -m pip install -r {}".format(sys.executable, PROJECT / "requirements.txt")
+        install = f"{sys.executable} -m pip install -r {PROJECT / 'requirements.txt'}"
         raise InputError(f"{what} not installed for this Python: {instead or install}")
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import optree
 
+from console.arguments import LATEST
 from environments.actions import action_mask, best_actions
+from environments.spaces import batch_of_one
 from reports.curves import read_run
 from storage.loading import load_q_values, make_saved_env
 from storage.model_file import SavedModel, read_model
-from storage.runs import LATEST, find_log_folder, find_model
+from storage.runs import find_log_folder, find_model
 from training.greedy_play import make_evaluation_lanes, play_greedily
 from training.summary import describe
 from viewer.episode import Episode
@@ -54,7 +55,7 @@ class Agent:
 
     def q_values(self, observation: Any) -> np.ndarray:
         """Value every action: float (n_actions,), for one observation of `make_env`'s environment."""
-        return self._q_values(optree.tree_map(lambda array: np.asarray(array)[None], observation))[0]
+        return self._q_values(batch_of_one(observation))[0]
 
     def act(self, observation: Any, info: dict[str, Any] | None = None) -> int:
         """Return the best action, as `env.step` takes it.

@@ -10,7 +10,6 @@ import keras
 
 import train as script
 from blob.callbacks import judges
-from blob.solver import is_solvable
 from config import Config
 from storage.run_folder import settings_to_resume
 from storage.runs import find_run_to_resume
@@ -49,5 +48,5 @@ def train(
         run = find_run_to_resume(str(resume), settings.get("logs_dir", Config.logs_dir))
         config = config or settings_to_resume(run, settings)
     config = config or Config.from_preset(**settings)
-    known = judges(config) if is_solvable(config) else []  # they say how much is possible
-    return script.train(config, [*known, *callbacks], run, quiet)
+    # The judges say how much is possible.
+    return script.train(config, [*judges(config), *callbacks], run, quiet)

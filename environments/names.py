@@ -15,11 +15,10 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, find_highest_version
 
+from console import PROJECT
 from console.errors import InputError
 from console.messages import say_once
 from environments.known import PACKAGES
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 def find_spec(name: str) -> tuple[EnvSpec, dict[str, Any]]:

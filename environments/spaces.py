@@ -97,6 +97,11 @@ def _parts(space: gym.Space) -> list[gym.Space]:
     return [leaf for part in parts for leaf in _parts(part)]
 
 
+def batch_of_one(observation: Any) -> Observations:
+    """Make a batch (1, ...) of an observation."""
+    return optree.tree_map(lambda array: np.asarray(array)[None], observation)
+
+
 def write_lane(observations: Observations, lane: int, observation: Observations) -> None:
     """Put one lane's observation into those of all lanes, (lanes, ...)."""
 

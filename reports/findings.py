@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from blob.solver import percent_of_optimum
 from console.commands import script
 from reports.curves import RunLog
 from training.tags import (
@@ -194,5 +195,5 @@ def verdict(log: RunLog) -> str:
 
 def percent_of(earned: float, random: float, optimum: float) -> str:
     """Where a return lies between random play, 0%, and optimal play, 100%, which only that reads as."""
-    share = (earned - random) / (optimum - random)
-    return f"{share:.2%}" if share >= 1 else f"{min(share, 0.9999):.2%}"
+    percent = percent_of_optimum(earned, random, optimum)
+    return f"{percent if percent >= 100 else min(percent, 99.99):.2f}%"

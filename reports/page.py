@@ -13,13 +13,13 @@ from plotly.colors import qualitative
 from plotly.graph_objects import Scatter
 from plotly.subplots import make_subplots
 
-from config import Config, fields_with
+from config import Config
 from console.messages import one_line
 from reports.board import learned_as_html
 from reports.curves import RunLog, read_images
 from reports.findings import find_problems, verdict
+from reports.plot import NOT_COMPARED
 from reports.templates import fill_template
-from storage.model_file import suffix
 from training.tags import (
     CHARTS,
     GREEDY_AVG,
@@ -33,19 +33,12 @@ from training.tags import (
 )
 
 COLOURS = qualitative.Plotly
-NOT_COMPARED = fields_with("compared", False)
 PICTURES = {
     SEE_POLICY: "The greedy move on every cell, beside the optimal one, after {:,} episodes.",
     SEE_UNTRAINED: "The untrained agent, from a fixed start.",
     SEE_START: "Greedy play from the same start, after {:,} episodes.",
     SEE_WORST: "Greedy play from the start with the lowest return, after {:,} episodes.",
 }
-
-
-def find_model(folder: Path, config: Config) -> Path | None:
-    """Find the best model of the run with this log folder where the run saved it."""
-    model = Path(config.models_dir) / folder.name / f"best{suffix(config)}"
-    return model if model.is_file() else None
 
 
 def make_page(log: RunLog, model: Path | None, trusted: Mapping[str, Any] | None = None) -> str:

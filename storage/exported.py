@@ -11,13 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
 import numpy as np
-import optree
 
 from console.errors import InputError
 from environments.known import symmetries_of
-from environments.spaces import example_observation
+from environments.spaces import batch_of_one, example_observation
 from environments.symmetry import Symmetry
 from storage.atomic import atomic_write
 from storage.loading import load_network, make_saved_env
@@ -61,14 +59,8 @@ def exportable_network(saved: SavedModel) -> keras.Model:
     with contextlib.closing(make_saved_env(saved)) as env:
         symmetries = symmetries_of(env) if saved.info.config.symmetries else ()
         network = averaged(load_network(saved, env), symmetries)
-        network(example_observations(env))  # ONNX's converter needs it called once
+        network(batch_of_one(example_observation(env.observation_space)))  # ONNX's converter needs it called once
     return network
-
-
-def example_observations(env: gym.Env) -> Any:
-    """Make a batch of one observation."""
-    example = example_observation(env.observation_space)
-    return optree.tree_map(lambda array: np.asarray(array)[None], example)
 
 
 def averaged(network: keras.Model, symmetries: Sequence[Symmetry]) -> keras.Model:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import keras  # takes seconds to import, and a mistake in a file should show before that
 
 SHIPPED_MODEL = Path(__file__).parent.parent / "models" / "blob.model"  # comes with the project
+KINDS = ("best", "last")  # of a run's models: the names of their files
 OTHERS = (".keras", ".h5", ".hdf5", ".onnx", ".tflite")  # endings of other programs' models
 MEMBER = "agent.json"
 WEIGHTS = "weights.safetensors"
@@ -79,6 +80,12 @@ class SavedModel:
     path: Path
     info: ModelInfo
     arrays: tuple[np.ndarray, ...]
+
+    @property
+    def run(self) -> str:
+        """The name of the run whose best or last model it is; "" for a file elsewhere."""
+        path = self.path.resolve()
+        return path.parent.name if path.stem in KINDS else ""
 
 
 def save_model(path: Path, model: keras.Model, info: ModelInfo) -> None:

@@ -39,9 +39,14 @@ def claim_folder(config: Config) -> Path:
         with contextlib.suppress(FileExistsError):
             log_dir = Path(config.logs_dir) / name
             log_dir.mkdir(parents=True)
-            _claim_models(Path(config.models_dir) / name, log_dir)
+            _claim_models(models_folder(config, log_dir), log_dir)
             return log_dir
     raise AssertionError("unreachable")
+
+
+def models_folder(config: Config, log_dir: Path) -> Path:
+    """The folder of the models of the run with this log folder."""
+    return Path(config.models_dir) / log_dir.resolve().name
 
 
 def _claim_models(models: Path, log_dir: Path) -> None:

@@ -9,16 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import filelock
-
 from config import Config
-from console.arguments import check_writable
+from console.arguments import LATEST, check_writable
 from console.errors import InputError
 from storage.checkpoint import DamagedError, checkpoint_numbers, manifest_path, read_manifest
-from storage.model_file import SHIPPED_MODEL, read_model
-from storage.run_folder import limit_reached, read_record, settings_of
+from storage.model_file import KINDS, SHIPPED_MODEL, read_model, suffix
+from storage.run_folder import limit_reached, lock_run, models_folder, read_record, settings_of
 
-LATEST = "latest"
 SUFFIXES = (".model", ".npz")
 SUGGESTED = 3  # names in a message
 
@@ -39,7 +36,7 @@ def find_model(name: str, models_dir: str = Config.models_dir) -> Path:
         return _newest(_best_models(Path(models_dir))) or SHIPPED_MODEL
     path = Path(name)
     for place in (path, Path(models_dir) / path, *_models_of_log_folder(path)):
-        files = [place, *(place / f"{kind}{suffix}" for kind in ("best", "last") for suffix in SUFFIXES)]
+        files = [place, *(place / f"{kind}{suffix}" for kind in KINDS for suffix in SUFFIXES)]
         files += [place.with_name(place.name + suffix) for suffix in SUFFIXES if place.name]
         if model := next(filter(Path.is_file, files), None) or _newest(_best_models(place)):
             return model
@@ -54,7 +51,13 @@ def _best_models(models_dir: Path) -> list[Path]:
 def _models_of_log_folder(path: Path) -> Iterator[Path]:
     """The folder of the models of the run with this log folder, if it is one."""
     with contextlib.suppress(InputError):
-        yield Path(settings_of(path, read_record(path)).models_dir) / path.resolve().name
+        yield models_folder(settings_of(path, read_record(path)), path)
+
+
+def best_model(log_dir: Path, config: Config) -> Path | None:
+    """The best model of the run with this log folder and these settings; None if it is not there."""
+    path = models_folder(config, log_dir) / f"best{suffix(config)}"
+    return path if path.is_file() else None
 
 
 def find_log_folder(name: str, logs_dir: str = Config.logs_dir) -> Path:
@@ -177,14 +180,13 @@ def read_entry(log_dir: Path) -> RunEntry:
     """
     record = read_record(log_dir)
     config = settings_of(log_dir, record)
-    models = Path(config.models_dir) / log_dir.name
     episodes, greedy = record["ended"]["episodes"] if "ended" in record else _episodes_at_checkpoint(log_dir), None
-    for path in models.glob("best.*"):
+    if path := best_model(log_dir, config):
         with contextlib.suppress(InputError):
             info = read_model(path, only_weights=True).info
             episodes, greedy = max(episodes, info.episode), info.scores["avg"]
     started = record["starts"][0]["time"].replace("T", " ")[:16] if record["starts"] else ""
-    size, state = _size(log_dir) + _size(models), _state(log_dir, record, config)
+    size, state = _size(log_dir) + _size(models_folder(config, log_dir)), _state(log_dir, record, config)
     return RunEntry(log_dir.name, started, config.env, episodes, greedy, size, state)
 
 
@@ -200,14 +202,13 @@ def is_running(log_dir: Path) -> bool:
     """Whether a process has claimed a run."""
     if not (log_dir / ".lock").exists():
         return False
-    lock = filelock.FileLock(log_dir / ".lock")
     try:
-        with lock.acquire(timeout=0):
-            return False
-    except filelock.Timeout:
+        lock_run(log_dir).release()
+    except InputError:
         return True
     except OSError:  # a folder that cannot be written to
-        return False
+        pass
+    return False
 
 
 def _episodes_at_checkpoint(log_dir: Path) -> int:
@@ -233,16 +234,18 @@ def clean(log_dir: Path) -> int:
     Raises:
         InputError: a process has claimed the run, its folder of checkpoints is a link, or it cannot be deleted.
     """
-    if is_running(log_dir):
-        raise InputError(f"the run {log_dir} is in use by another process: end that one first")
     folder = log_dir / "checkpoints"
     if folder.is_symlink():
         raise InputError(f"{folder} is a link, which this project does not make")
     if not folder.exists():
         return 0
-    size = _size(folder)
     try:
-        shutil.rmtree(folder)
+        lock = lock_run(log_dir)
+        try:
+            size = _size(folder)
+            shutil.rmtree(folder)
+        finally:
+            lock.release()
     except OSError as error:
         raise InputError(f"{folder} cannot be deleted ({error.strerror})") from error
     return size

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from config import Config
-from console.arguments import check_writable, make_parser, parse_env_arg, whole_number
+from console.arguments import LATEST, check_writable, make_parser, parse_env_arg, whole_number
 from console.errors import exit_on_bad_input
 from console.messages import one_line, say
 from console.settings import flag_of, types_of
@@ -19,7 +19,7 @@ from console.tensorflow_import import check_installation, import_tensorflow
 from environments.check import check_env
 from storage.model_file import read_model
 from storage.run_folder import settings_to_resume
-from storage.runs import LATEST, find_run_to_resume
+from storage.runs import find_run_to_resume
 
 # The settings, as --help shows them.
 GROUPS = {
@@ -120,6 +120,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "Train a deep Q-network on a Gymnasium environment with discrete actions. The defaults suit Blob; the folder "
         "presets holds settings that suit other environments.",
         usage="%(prog)s [--env ID] [other settings]",
+        stray="for an environment, write --env {}",
     )
     settings = {setting.name: setting for setting in fields(Config)}
     for title, names in GROUPS.items():

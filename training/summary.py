@@ -11,6 +11,7 @@ import psutil
 from config import Config
 from console.commands import script, tool
 from storage.checkpoint import checkpoint_numbers
+from storage.run_folder import models_folder
 from storage.trust import trust_flags
 from training.agents import Agent
 from training.result import RunResult
@@ -26,7 +27,7 @@ def introduction(agent: Agent, log_dir: Path) -> str:
         [
             f"run         {log_dir.name}{after}",
             f"learner     {agent.describe()}",
-            f"models in   {Path(config.models_dir) / log_dir.name}",
+            f"models in   {models_folder(config, log_dir)}",
             f"logs in     {log_dir}",
             f"watch       {_watch(config)}",
         ]

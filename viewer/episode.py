@@ -6,10 +6,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import optree
 
 from environments.actions import action_mask, best_actions
-from environments.spaces import QValues
+from environments.spaces import QValues, batch_of_one
 
 
 class Episode:
@@ -45,7 +44,7 @@ class Episode:
         """Note which actions are legal, and value them."""
         self._mask = action_mask(info, self._n_actions)
         if self._q_values:
-            values = self._q_values(optree.tree_map(lambda array: np.asarray(array)[None], observation))
+            values = self._q_values(batch_of_one(observation))
             self.values, self.greedy = values[0], int(best_actions(values, self._mask[None])[0])
 
     def is_legal(self, action: int) -> bool:

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 from conftest import save_untrained
 
-from blob.callbacks import PercentOfOptimum, PolicyMap
+from blob.callbacks import judges
 from blob.solver import Games
 from blob_env import BlobEnv, BlobRules
 from config import Config
 from console.errors import InputError
 from reports.board import board_as_html, board_table, board_views
 from reports.curves import read_run
-from reports.page import duration, find_model, make_page, pictures_as_html
+from reports.page import duration, make_page, pictures_as_html
 from storage.loading import load_q_values, make_saved_env
 from storage.model_file import read_model
+from storage.runs import best_model
 from train import train
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,12 +59,17 @@ def test_the_table_has_every_board_once(symmetric: bool) -> None:
             np.testing.assert_array_equal(values, expected)
 
 
-def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path: Path) -> None:
-    config = small_config()
-    run = train(config, [PercentOfOptimum(config), PolicyMap(config)])
+def page_of_a_run(config: Config, path: Path) -> Path:
+    """Write the page of a run to this path. Returns its best model."""
+    run = train(config, judges(config))
     assert run.best
-    path = tmp_path / "page.html"
     path.write_text(make_page(read_run(run.log_dir), run.best.path), encoding="utf-8")
+    return run.best.path
+
+
+def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    model = page_of_a_run(small_config(), path)
     browser.get(path.as_uri())
     assert (
         browser.execute_script("return performance.getEntriesByType('resource').length") == 0
@@ -75,8 +81,7 @@ def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path:
     loaded = "return [...document.images].map(image => image.complete && image.naturalWidth > 100)"
     assert browser.execute_script(loaded) == [True] * 5
 
-    assert run.best
-    saved = read_model(run.best.path)
+    saved = read_model(model)
     compare_with_agent(browser, saved.info.config, load_q_values(saved, make_saved_env(saved)))
 
     food, enemy = browser.execute_script("return [food, enemy]")
@@ -96,11 +101,8 @@ def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path:
 
 def test_the_page_on_a_phone(small_config: MakeConfig, browser: Any, tmp_path: Path) -> None:
     """Nothing is wider than the screen, which would make the browser shrink everything."""
-    config = small_config()
-    run = train(config, [PercentOfOptimum(config), PolicyMap(config)])
-    assert run.best
     path = tmp_path / "page.html"
-    path.write_text(make_page(read_run(run.log_dir), run.best.path), encoding="utf-8")
+    page_of_a_run(small_config(), path)
     metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
@@ -161,9 +163,9 @@ def test_other_environments_have_a_page_without_a_board(small_config: MakeConfig
     config = small_config(env="FrozenLake-v1", env_args={"is_slippery": False, "map_name": "4x4"})
     run = train(config)
     assert run.best
-    page = make_page(read_run(run.log_dir), find_model(run.log_dir, config))
+    page = make_page(read_run(run.log_dir), best_model(run.log_dir, config))
     assert "What it has learned" not in page and "How it learned" in page and "@{" not in page
-    assert page.count("<figure>") == 5 and find_model(run.log_dir, config) == run.best.path
+    assert page.count("<figure>") == 5 and best_model(run.log_dir, config) == run.best.path
 
 
 def test_the_judge_and_the_board_close_their_environments(

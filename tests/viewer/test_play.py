@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -21,7 +20,7 @@ from console.errors import InputError
 from environments.known import action_names
 from environments.make import make_env, same_game
 from play import main, name_of, parse_arguments, random_q_values, read_opponent
-from storage.model_file import SHIPPED_MODEL, read_model
+from storage.model_file import SHIPPED_MODEL, SavedModel, read_model
 from viewer.episode import Episode
 from viewer.keys import action_keys, actions_help
 from viewer.playback import FOREVER, Playback
@@ -213,7 +212,8 @@ def test_a_random_opponent_depends_on_the_seed_alone() -> None:
     ],
 )
 def test_what_differs_between_models_comes_first_in_their_names(path: str, name: str) -> None:
-    saved: Any = SimpleNamespace(path=Path(path))
+    nothing: Any = None
+    saved = SavedModel(Path(path), nothing, ())
     assert name_of(saved) == name
 
 
