@@ -144,13 +144,13 @@ def choose_mode(where: str, modes: Sequence[str]) -> str:
     return "ansi" if where == "ansi" and not in_colour else "rgb_array"
 
 
-def make_screen(arguments: argparse.Namespace, where: str, fps: float) -> Screen:
-    """Make the screen from `choose_screen`."""
+def make_screen(arguments: argparse.Namespace, where: str, fps: float, keys: Sequence[str]) -> Screen:
+    """Make the screen from `choose_screen`. A window shows the lines that say what the keys do."""
     if where in ("ansi", "own"):
         return Terminal(arguments.show_q)
     if where == "file":
         return Film(arguments.record, fps, arguments.show_q)
-    window = Window(arguments.show_q)
+    window = Window(arguments.show_q, keys)
     return FilmedScreen(window, Film(arguments.record, fps, arguments.show_q)) if arguments.record else window
 
 
@@ -201,13 +201,12 @@ def play(arguments: argparse.Namespace, envs: contextlib.ExitStack) -> None:
     where = choose_screen(arguments, modes)
     episodes = make_episodes(arguments, saved, opponent, choose_mode(where, modes), envs)
     fps = float(arguments.fps or metadata.get("render_fps") or 30)
-    screen = make_screen(arguments, where, fps)
     names = action_names(episodes[0].env)
     keys = action_keys(names) if arguments.human else {}
+    keys_help = [COMMANDS_HELP, *actions_help(names, keys)] if keys else [COMMANDS_HELP]
+    screen = make_screen(arguments, where, fps, keys_help)
     if where == "human":
-        print(COMMANDS_HELP)
-    if keys:
-        print("\n".join(actions_help(names, keys)))
+        print("\n".join(keys_help))
     Playback(episodes, screen, fps, keys).play(arguments.seed, arguments.episodes)
     screen.close()
 

@@ -25,27 +25,29 @@ def find_model(name: str, models_dir: str = Config.models_dir) -> Path:
 
     Args:
         name: its path; a run's name or folder, for its best model, or the last if it has no other; RUN/last for the
-            last; or "latest" for the best model that was written last, which is the one that comes with the project if
-            there is no other.
+            last; "latest" or "best" for the best model that was written last, which is the one that comes with the
+            project if there is no other; or "last" for the last model that was written last.
         models_dir: the folder of the models.
 
     Raises:
         InputError: there is no such model; the message names similar ones, or the newest.
     """
-    if name == LATEST:
-        return _newest(_best_models(Path(models_dir))) or SHIPPED_MODEL
+    if name in (LATEST, "best"):
+        return _newest(_models(Path(models_dir))) or SHIPPED_MODEL
+    if name == "last" and (newest := _newest(_models(Path(models_dir), "last"))):
+        return newest
     path = Path(name)
     for place in (path, Path(models_dir) / path, *_models_of_log_folder(path)):
         files = [place, *(place / f"{kind}{suffix}" for kind in KINDS for suffix in SUFFIXES)]
         files += [place.with_name(place.name + suffix) for suffix in SUFFIXES if place.name]
-        if model := next(filter(Path.is_file, files), None) or _newest(_best_models(place)):
+        if model := next(filter(Path.is_file, files), None) or _newest(_models(place)):
             return model
-    runs = [model.parent.name for model in sorted(_best_models(Path(models_dir)), key=_changed)]
+    runs = [model.parent.name for model in sorted(_models(Path(models_dir)), key=_changed)]
     raise InputError(f"there is no model file {name}, and no run of that name in {models_dir}{_near(name, runs)}")
 
 
-def _best_models(models_dir: Path) -> list[Path]:
-    return [path for suffix in SUFFIXES for path in models_dir.glob(f"*/best{suffix}")]
+def _models(models_dir: Path, kind: str = "best") -> list[Path]:
+    return [path for suffix in SUFFIXES for path in models_dir.glob(f"*/{kind}{suffix}")]
 
 
 def _models_of_log_folder(path: Path) -> Iterator[Path]:

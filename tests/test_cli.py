@@ -151,7 +151,7 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     """Train, interrupt, score, record and resume, in another folder than the scripts'."""
     script = str(ROOT / "train.py")
     arguments = ["--env-args", "size=4", "--seed", "5", "--evaluate-every", "100", "--evaluate-episodes", "50"]
-    arguments += ["--episodes", "1500", "--network", "dense"]
+    arguments += ["--episodes", "800", "--network", "dense"]
     process = subprocess.Popen(
         [sys.executable, script, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -189,12 +189,12 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
 
     assert_refused(run(*resume, "--lanes", "4", cwd=tmp_path), "leave out --lanes")
     resumed = run(*resume, cwd=tmp_path)
-    assert resumed.returncode == 0 and resumed.stdout.startswith("1,500 episodes"), resumed.stderr
+    assert resumed.returncode == 0 and resumed.stdout.startswith("800 episodes"), resumed.stderr
     assert len(list(tmp_path.glob("models/*/*"))) == 2
     (model,) = tmp_path.glob("models/*/best.model")
     judged = run(str(ROOT / "evaluate.py"), model.parent.name, "--exact", cwd=tmp_path)
     assert judged.stdout.strip() in resumed.stdout
-    assert_refused(run(*resume, cwd=tmp_path), "is finished: --episodes, above 1,5")
+    assert_refused(run(*resume, cwd=tmp_path), "is finished: --episodes, above 800")
     (log_dir,) = tmp_path.glob("logs/*")
     found = run(str(ROOT / "report.py"), str(log_dir), cwd=tmp_path)
     assert found.returncode == 0 and (found.stdout.startswith("- ") or found.stdout.startswith("nothing looks wrong: "))

@@ -160,7 +160,8 @@ class Run:
         self._progress.update(self._envs.count if self._config.steps else ended)
         try:
             for window in self._windows.cut():
-                self._end_window(window, is_last=window.last_episode == self._config.episodes)
+                is_last = self._agent.progress == 1 and window.last_episode == self._windows.episodes
+                self._end_window(window, is_last)
         except InterruptedPlay:
             self._was_cut_off = True
         self._observations, self._masks = step.next_observations, step.next_masks

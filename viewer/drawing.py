@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 
 import gymnasium as gym
@@ -16,6 +17,8 @@ MARGIN = 8  # pixels
 TITLE_HEIGHT = 22  # pixels, of each line
 MIN_TITLED_WIDTH = 240  # pixels, of a frame under a title
 PANEL_WIDTH, PANEL_LINE = 190, 18  # pixels, of the Q-values beside a frame
+CHARACTER, CAPTION_LINE = 7, 16  # pixels, of the text below a frame
+COMPASS = ("up left", "up", "up right", "left", "stay", "right", "down left", "down", "down right")
 
 INK, PAPER, MARK = (20, 20, 20), (255, 255, 255), (220, 0, 0)
 FONT = ImageFont.load_default(12)
@@ -51,6 +54,8 @@ def draw_arrow(
 def with_q_values(frame: np.ndarray, values: np.ndarray, names: Sequence[str], action: int) -> np.ndarray:
     """Add a panel at the right of a frame: a bar for each action's Q-value, in red for the chosen action.
 
+    Bars compare the better half of the actions: one that is far worse than all others would make these look the same.
+
     Args:
         frame: uint8 (height, width, 3).
         values: (n_actions,).
@@ -65,14 +70,35 @@ def with_q_values(frame: np.ndarray, values: np.ndarray, names: Sequence[str], a
     image = Image.new("RGB", (frame.shape[1] + PANEL_WIDTH, height), PAPER)
     image.paste(Image.fromarray(frame), (0, 0))
     draw = ImageDraw.Draw(image)
-    low, high = float(values.min()), float(values.max())
-    for i, (name, value) in enumerate(zip(names, values, strict=True)):
-        top = MARGIN + line * i
+    high = float(values.max())
+    low = max(float(values.min()), 2 * float(np.median(values)) - high)
+    for row, i in enumerate(listing_order(names)):
+        top, value = MARGIN + line * row, float(values[i])
         ink = MARK if i == action else INK
-        draw.text((left, top), _clipped(name, 65), ink, FONT)
+        draw.text((left, top), _clipped(names[i], 65), ink, FONT)
         draw.text((left + 110, top), q_text(value), ink, FONT, anchor="ra")
-        length = 60 * (value - low) / (high - low or 1)
+        length = 60 * max(0.0, value - low) / (high - low or 1)
         draw.rectangle([left + 115, top + 2, left + 116 + length, top + line - 6], fill=ink)
+    return np.asarray(image)
+
+
+def listing_order(names: Sequence[str]) -> list[int]:
+    """List actions, by their indices, as they lie on a compass, row by row; in their own order if not all do."""
+    order = list(range(len(names)))
+    return sorted(order, key=lambda i: COMPASS.index(names[i])) if set(names) <= set(COMPASS) else order
+
+
+def with_caption(frame: np.ndarray, lines: Sequence[str]) -> np.ndarray:
+    """Add lines of text, wrapped to fit, below a frame, uint8 (height, width, 3)."""
+    height, width = frame.shape[:2]
+    wrapped = [part for line in lines for part in textwrap.wrap(line, max(1, (width - 2 * MARGIN) // CHARACTER))]
+    if not wrapped:
+        return frame
+    image = Image.new("RGB", (width, height + CAPTION_LINE * len(wrapped) + MARGIN), PAPER)
+    image.paste(Image.fromarray(frame), (0, 0))
+    draw = ImageDraw.Draw(image)
+    for i, line in enumerate(wrapped):
+        draw.text((MARGIN, height + MARGIN // 2 + CAPTION_LINE * i), line, INK, FONT)
     return np.asarray(image)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from environments.known import action_names
-from viewer.drawing import q_text
+from viewer.drawing import listing_order, q_text
 from viewer.episode import Episode
 
 LEVELS = np.array([0, 95, 135, 175, 215, 255])  # of red, green and blue in a terminal's 6x6x6 colours
@@ -46,8 +46,8 @@ def q_lines(episode: Episode) -> list[str]:
     """List the actions with their Q-values, in lines of `PANEL_COLUMNS` characters, the greedy action marked by >."""
     if episode.values is None:
         return []
-    named = zip(action_names(episode.env), map(q_text, episode.values), strict=True)
-    return [f"{'>' if i == episode.greedy else ' '}{name[:10]:10}{q:>7}" for i, (name, q) in enumerate(named)]
+    names, texts = action_names(episode.env), list(map(q_text, episode.values))
+    return [f"{'>' if i == episode.greedy else ' '}{names[i][:10]:10}{texts[i]:>7}" for i in listing_order(names)]
 
 
 def episode_lines(episode: Episode, columns: int, rows: int, show_q: bool) -> list[str]:

@@ -12,7 +12,7 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
 import pygame
 
-from viewer.drawing import picture_of
+from viewer.drawing import picture_of, with_caption
 from viewer.episode import Episode
 
 MIN_PIXELS = 500  # along the longer side: small pictures are enlarged
@@ -37,10 +37,11 @@ class Window:
 
     Args:
         show_q: whether to show Q-values.
+        keys: lines that say what the keys do, shown below the picture.
     """
 
-    def __init__(self, show_q: bool) -> None:
-        self._show_q = show_q
+    def __init__(self, show_q: bool, keys: Sequence[str] = ()) -> None:
+        self._show_q, self._keys = show_q, keys
         pygame.display.init()
         self._surface: pygame.Surface | None = None  # opened at its final size, to be placed well on the display
         pygame.key.set_repeat(*KEY_REPEAT)
@@ -50,6 +51,7 @@ class Window:
         frame = picture_of(episodes, self._show_q)
         times = max(1, MIN_PIXELS // max(frame.shape))
         frame = frame.repeat(times, axis=0).repeat(times, axis=1)
+        frame = with_caption(frame, self._keys)
         size = frame.shape[1], frame.shape[0]
         if self._surface is None or self._surface.get_size() != size:
             self._surface = pygame.display.set_mode(size)

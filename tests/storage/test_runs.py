@@ -50,14 +50,17 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
 
 
 def test_the_latest_model_is_the_one_written_last_or_the_shipped_one(make_run: MakeRun) -> None:
-    assert find_model("latest") == SHIPPED_MODEL
+    assert find_model("latest") == find_model("best") == SHIPPED_MODEL
+    with pytest.raises(InputError, match="there is no model file last"):
+        find_model("last")
     make_run(NAMES[0])
     make_run(NAMES[1])
     make_run(NAMES[2], models=("last",))  # it has no best model
     assert find_model("latest") == Path("models", NAMES[1], "best.npz")
     now = 2_000_000_000
     os.utime(Path("models", NAMES[0], "best.npz"), (now, now))
-    assert find_model("latest") == Path("models", NAMES[0], "best.npz")
+    assert find_model("latest") == find_model("best") == Path("models", NAMES[0], "best.npz")
+    assert find_model("last") == Path("models", NAMES[2], "last.npz")
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,16 @@ def test_window_numbers_by_hand(small_config: MakeConfig) -> None:
     assert second["memory_fill"] == 12 / config.memory_size
 
 
+def test_the_last_evaluation_is_logged_by_a_run_of_so_many_steps(small_config: MakeConfig) -> None:
+    # The second window of 3 episodes is full with step 12, the last.
+    recorder, looking = Recorder(), RunCallback()
+    config = small_config(env="Known-v0", env_args={}, lanes=1, aggregate_every=3, evaluate_every=100, learn_start=2)
+    train(dataclasses.replace(config, steps=12, evaluate_episodes=1), [recorder, looking])
+    assert [logs["steps"] for logs in recorder.windows] == [6, 12]
+    assert ["greedy_avg" in logs for logs in recorder.windows] == [False, True]
+    assert looking.evaluation.count == 1
+
+
 def test_windows_that_end_in_one_step_share_updates_and_speed(small_config: MakeConfig) -> None:
     # 30 lanes of one-step episodes end three windows of 10 at every step.
     recorder = Recorder()
@@ -326,7 +336,8 @@ def test_training_knows_nothing_of_the_optimum(tmp_path: Path) -> None:
     code = (
         "import sys; from train import train; from config import Config; "
         f"run = train(Config(env_args={{'size': 3}}, network='dense', episodes=60, learn_start=50, "
-        f"batch_size=16, evaluate_every=20, models_dir={str(tmp_path / 'm')!r}, logs_dir={str(tmp_path / 'l')!r})); "
+        f"batch_size=16, evaluate_every=20, evaluate_episodes=20, models_dir={str(tmp_path / 'm')!r}, "
+        f"logs_dir={str(tmp_path / 'l')!r})); "
         "assert run.best and run.agent.updates; "
         "print({name for name in sys.modules if name.partition('.')[0] == 'blob'})"
     )

@@ -9,7 +9,19 @@ from PIL import Image, ImageDraw, ImageSequence
 from blob.policy_map import example_game, policy_map
 from blob.solver import Games
 from blob_env import MOVES, PLAYER, BlobEnv, BlobRules
-from viewer.drawing import MARK, VIRIDIS, colour_scale, draw_arrow, encode_gif, shrunk, side_by_side, with_q_values
+from viewer.drawing import (
+    MARK,
+    PAPER,
+    VIRIDIS,
+    colour_scale,
+    draw_arrow,
+    encode_gif,
+    listing_order,
+    shrunk,
+    side_by_side,
+    with_caption,
+    with_q_values,
+)  # fmt: skip
 
 RULES = BlobRules(size=4)
 FOOD, ENEMY = 5, 10
@@ -115,3 +127,27 @@ def test_food_and_enemy_of_the_policy_map_are_apart() -> None:
     for size in range(2, 60):
         food, enemy = example_game(size)
         assert 0 <= food != enemy < size**2
+
+
+def test_one_bad_action_does_not_make_the_others_look_the_same() -> None:
+    """Bars begin at 2 * median - best: here at 2 * 8 - 10 = 6, so that 10, 8 and 7 fill all, half and a quarter."""
+    picture = with_q_values(np.zeros((20, 20, 3), np.uint8), np.array([-25.0, 7, 8, 10, 9]), list("abcde"), action=3)
+    rows = picture[np.array([0, 1, 2, 3]) * 18 + 8 + 5, 20 + 8 + 115 :]
+    lengths = (rows != PAPER).any(axis=-1).sum(axis=1)
+    assert lengths.tolist() == [2, 17, 32, 62]
+
+
+def test_directions_are_listed_as_on_a_compass() -> None:
+    assert listing_order(["down", "right", "up left", "up"]) == [2, 3, 1, 0]
+    assert listing_order(["down", "fire", "up"]) == [0, 1, 2]
+    assert listing_order([]) == []
+
+
+def test_a_caption_is_wrapped_below_the_frame() -> None:
+    frame = np.full((50, 100, 3), 9, np.uint8)
+    picture = with_caption(frame, ["q quits", "twelve twelve twelve"])
+    np.testing.assert_array_equal(picture[:50], frame)
+    assert picture.shape == (50 + 4 * 16 + 8, 100, 3)  # (100 - 2 * 8) / 7 = 12 characters: each "twelve" stands alone
+    lines = (picture[50:] != PAPER).any(axis=(1, 2))
+    assert all(lines[4 + 16 * i : 20 + 16 * i].any() for i in range(4))
+    np.testing.assert_array_equal(with_caption(frame, []), frame)
