@@ -170,23 +170,26 @@ class DQNAgent:
             target.assign(online if share == 1 else target + share * (online - target))
 
     def act(
-        self, observations: Observations, masks: np.ndarray | None = None, epsilon: float | None = None
+        self, observations: Observations, masks: np.ndarray | None = None, epsilon: npt.ArrayLike | None = None
     ) -> np.ndarray:
         """Pick a legal action for each observation: a random one with probability epsilon, else the greedy one.
 
         Args:
             observations: (batch, ...).
             masks: bool (batch, n_actions), the legal actions; without it all are.
-            epsilon: in [0, 1]; without it, the agent's own of the moment.
+            epsilon: in [0, 1], one or (batch,); without it, the agent's own of the moment, if there is an observation
+                for each lane, or else the lowest of those.
 
         Returns:
             int64 (batch,), counted from 0.
         """
         self._acted_on.keep(observations)
         self._masks = np.array(masks) if masks is not None and len(masks) == self.memory.lanes else None
+        batch = len(optree.tree_leaves(observations)[0])
         if masks is None:
-            masks = np.ones((len(optree.tree_leaves(observations)[0]), self.n_actions), bool)
-        epsilon = self.epsilon if epsilon is None else epsilon
+            masks = np.ones((batch, self.n_actions), bool)
+        if epsilon is None:
+            epsilon = self.epsilon if batch == self.memory.lanes else self.epsilon[0]
         return epsilon_greedy(self.q_values, observations, masks, epsilon, self._generator)
 
     def remember(self, observations: Observations, actions: npt.ArrayLike, step: Step) -> None:
@@ -210,8 +213,8 @@ class DQNAgent:
         self._copy_to_target_every("episodes", episodes, self.episodes)
 
     @property
-    def epsilon(self) -> float:
-        """The probability of a random action now."""
+    def epsilon(self) -> np.ndarray:
+        """The probability of a random action now, in each lane: float64 (lanes,), rising."""
         return self.config.epsilon(self.episodes, self.steps)
 
     @property

@@ -91,7 +91,9 @@ class Config:
         choices=("episodes", "steps"))
     epsilon_decay: float = setting(0.999, "factor on epsilon per episode", above=0, at_most=1)
     epsilon_steps: int = setting(10_000, "environment steps until a linear decay reaches --epsilon-min", at_least=1)
-    epsilon_min: float = setting(0.5, "lowest epsilon, the chance of a random action", at_least=0, at_most=1)
+    epsilon_min: float = setting(0.0, "lowest epsilon, the chance of a random action", at_least=0, at_most=1)
+    epsilon_spread: float = setting(1.0, "lanes explore unequally: their lowest epsilons are spread over this share of "
+        "the way from --epsilon-min to 1", at_least=0, at_most=1)
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -136,11 +138,22 @@ class Config:
         env_args = {**preset.get("env_args", {}), **settings.get("env_args", {})}
         return cls(**{**preset, **settings, "env_args": env_args})
 
-    def epsilon(self, episodes: int, steps: int) -> float:
-        """Return the probability of a random action after these episodes and environment steps."""
+    def lowest_epsilons(self) -> np.ndarray:
+        """Return where the epsilon of each lane stops falling: float64 (lanes,), rising.
+
+        Lanes may explore unequally (Horgan et al. 2018, "Distributed prioritized experience replay", section 4, with
+        other numbers): the first ones show how well the agent plays, the last ones go on seeing everything.
+        """
+        share = self.epsilon_spread * (np.arange(self.lanes) + 0.5) / self.lanes
+        return self.epsilon_min + (1 - self.epsilon_min) * share
+
+    def epsilon(self, episodes: int, steps: int) -> np.ndarray:
+        """Return the probability of a random action after these episodes and environment steps, in each lane: float64
+        (lanes,), rising."""
+        lowest = self.lowest_epsilons()
         if self.epsilon_schedule == "episodes":
-            return max(self.epsilon_min, self.epsilon_decay**episodes)
-        return max(self.epsilon_min, 1 - (1 - self.epsilon_min) * steps / self.epsilon_steps)
+            return np.maximum(lowest, self.epsilon_decay**episodes)
+        return np.maximum(lowest, 1 - (1 - self.epsilon_min) * steps / self.epsilon_steps)
 
     def progress(self, episodes: int, steps: int) -> float:
         """Return the share of the run that is done, 0 to 1: of its episodes or steps, whichever limit is nearer."""

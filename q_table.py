@@ -97,8 +97,8 @@ class QTableAgent:
         self._eligibility = np.zeros((config.lanes, length))
 
     @property
-    def epsilon(self) -> float:
-        """The probability of a random action now."""
+    def epsilon(self) -> np.ndarray:
+        """The probability of a random action now, in each lane: float64 (lanes,), rising."""
         return self.config.epsilon(self.episodes, self.steps)
 
     @property
@@ -111,14 +111,15 @@ class QTableAgent:
         return self.table[rows_of(observations, self._space)]
 
     def act(
-        self, observations: Observations, masks: np.ndarray | None = None, epsilon: float | None = None
+        self, observations: Observations, masks: np.ndarray | None = None, epsilon: npt.ArrayLike | None = None
     ) -> np.ndarray:
         """Pick actions as `DQNAgent.act`; on-policy rules take the action they have learned from."""
         if masks is None:
             masks = np.ones((len(observations), self.n_actions), bool)
         self._acted_on.keep(observations)
         self._masks = np.array(masks)
-        epsilon = self.epsilon if epsilon is None else epsilon
+        if epsilon is None:
+            epsilon = self.epsilon if len(observations) == self.config.lanes else self.epsilon[0]
         actions = epsilon_greedy(self.q_values, observations, masks, epsilon, self._generator)
         return np.where(self._next_actions >= 0, self._next_actions, actions)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from blob.policy_map import example_game, policy_map
-from blob.solver import Games, is_solvable, percent_of_optimum, start_means
+from blob.solver import Games, is_solvable, percent_of_optimum, start_returns
 from blob_env import BlobRules, BlobVectorEnv
 from config import Config
 from environments.spaces import QValues
@@ -17,20 +18,22 @@ from training.callbacks import RunCallback
 from training.evaluation import EVALUATION_SEED
 from training.greedy_play import MOST_VECTOR_LANES
 
+NOTHING = -4.0  # less than one step too many from one of 2,000 starts
 MOST_DRAWN = 50  # a board with more cells along a side is not drawn
 
 
 class PercentOfOptimum(RunCallback):
-    """Adds `percent_of_optimum`, `greedy_optimum` and `greedy_random` to the logs of windows with a greedy evaluation.
+    """Adds to the logs of windows with a greedy evaluation how far that is from the optimum. The learner never sees it.
 
-    The last two are the mean returns of optimal and of random play from the evaluation's starts; the first places the
-    evaluation's between random play (0) and optimal play (100). The learner never sees them.
+    `greedy_optimum` and `greedy_random` are the mean returns of optimal and of random play from the evaluation's
+    starts; `percent_of_optimum` places the evaluation's between random play (0) and optimal play (100). `missing` is
+    what is missing to 100, as a power of ten: 2 is random play, -2 a hundredth of a percent, and `NOTHING` nothing.
 
     Args:
         config: the settings of the run, with a solvable Blob.
     """
 
-    adds = ("percent_of_optimum", "greedy_optimum", "greedy_random")
+    adds = ("percent_of_optimum", "missing", "greedy_optimum", "greedy_random")
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -41,15 +44,18 @@ class PercentOfOptimum(RunCallback):
         n_starts = min(self._config.evaluate_episodes, MOST_VECTOR_LANES)
         with closing(BlobVectorEnv(n_starts, **self._config.env_args)) as envs:
             envs.reset(seed=EVALUATION_SEED)
-            self._random, self._optimum = start_means(envs.rules, envs.positions)
+            self._random, self._optimum = start_returns(envs.rules, envs.positions)
         if n_starts == self._config.evaluate_episodes:
             self.evaluation.possible = self._optimum
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Add the percentage to the logs, where callbacks later in the list see it too."""
         if logs is not None and "greedy_avg" in logs:
-            logs["greedy_optimum"], logs["greedy_random"] = self._optimum, self._random
-            logs["percent_of_optimum"] = percent_of_optimum(logs["greedy_avg"], self._random, self._optimum)
+            played = int(self.evaluation.scores["episodes"])  # from the first of the starts
+            random, optimum = float(self._random[:played].mean()), float(self._optimum[:played].mean())
+            percent = percent_of_optimum(logs["greedy_avg"], random, optimum)
+            logs["greedy_optimum"], logs["greedy_random"], logs["percent_of_optimum"] = optimum, random, percent
+            logs["missing"] = math.log10(max(100 - percent, 10**NOTHING))
 
 
 class PolicyMap(RunCallback):

@@ -165,12 +165,22 @@ def solve_starts(rules: BlobRules, cells: np.ndarray) -> tuple[np.ndarray, np.nd
     return games.random_returns()[index], q_values.max(axis=1)[index], games.optimal_steps(q_values)[index]
 
 
-def start_means(rules: BlobRules, positions: np.ndarray) -> tuple[float, float]:
-    """Compute the mean undiscounted returns of random and of optimal play from these starts, int64 (n, 3, 2).
+def start_returns(rules: BlobRules, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the undiscounted returns of random and of optimal play from these starts, int64 (n, 3, 2).
+
+    Returns:
+        float64 (n,) each.
 
     Raises:
         ValueError: food or enemy moves.
     """
-    parts = [solve_starts(rules, cells)[:2] for _, cells in split_by_game(rules, positions)]
-    random, optimum = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return float(random.mean(dtype=np.float64)), float(optimum.mean(dtype=np.float64))
+    random, optimum = np.zeros(len(positions)), np.zeros(len(positions))
+    for indices, cells in split_by_game(rules, positions):
+        random[indices], optimum[indices], _ = solve_starts(rules, cells)
+    return random, optimum
+
+
+def start_means(rules: BlobRules, positions: np.ndarray) -> tuple[float, float]:
+    """Average `start_returns`."""
+    random, optimum = start_returns(rules, positions)
+    return float(random.mean()), float(optimum.mean())

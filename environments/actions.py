@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import optree
 
 from environments.spaces import Observations, QValues
@@ -48,7 +49,11 @@ def successor_masks(masks: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
 
 
 def epsilon_greedy(
-    q_values: QValues, observations: Observations, masks: np.ndarray, epsilon: float, generator: np.random.Generator
+    q_values: QValues,
+    observations: Observations,
+    masks: np.ndarray,
+    epsilon: npt.ArrayLike,
+    generator: np.random.Generator,
 ) -> np.ndarray:
     """Pick a legal action for each observation: a random one with probability epsilon, else the greedy one.
 
@@ -56,14 +61,14 @@ def epsilon_greedy(
         q_values: from observations (batch, ...) to (batch, n_actions).
         observations: (batch, ...).
         masks: bool (batch, n_actions).
-        epsilon: in [0, 1].
+        epsilon: in [0, 1], one or (batch,).
         generator: source of the random draws.
 
     Returns:
         int64 (batch,).
     """
     actions = best_actions(generator.random(masks.shape), masks)
-    greedy = generator.random(len(masks)) >= epsilon
+    greedy = generator.random(len(masks)) >= np.asarray(epsilon)
     if greedy.any():
         values = q_values(optree.tree_map(lambda array: array[greedy], observations))
         actions[greedy] = best_actions(values, masks[greedy])

@@ -22,12 +22,13 @@ from training.tags import (
     REWARD_AVG,
     REWARD_MAX,
     REWARD_MIN,
+    SHOWN,
     STEPS,
     UPDATES,
 )  # fmt: skip
 
 FEW_EVALUATIONS = 4  # say nothing about a trend
-STILL_IMPROVING = 0.8  # a gain in the last fifth of the evaluations
+STILL_IMPROVING = 0.8  # a gain in the last fifth of the run
 
 
 def no_episode(log: RunLog) -> str | None:
@@ -122,9 +123,10 @@ def _random_level(log: RunLog) -> tuple[float, float] | None:
     if not is_random.any():
         return None
     spans = (log.curves[REWARD_MAX] - log.curves[REWARD_MIN])[is_random]
-    # The span of a few dozen draws is about four standard deviations.
-    counts = np.diff(log.episodes[REWARD_AVG], prepend=0)[is_random]
-    errors = 2 * spans.mean() / 4 / np.sqrt(counts.sum())
+    # The span of a few dozen draws is about four standard deviations, that of six or seven about 2.7.
+    share, width = (SHOWN, 2.7) if log.config.epsilon_spread else (1, 4)
+    counts = share * np.diff(log.episodes[REWARD_AVG], prepend=0)[is_random]
+    errors = 2 * spans.mean() / width / np.sqrt(counts.sum())
     return float(averages[is_random].mean()), float(errors)
 
 
@@ -187,10 +189,11 @@ def verdict(log: RunLog) -> str:
         return level
     # A gain that matters is a hundredth of all that was gained: what is less may be noise.
     gained = greedy.max() - greedy.min()
-    first_good = int(np.argmax(greedy >= greedy.max() - 0.01 * gained))
-    if first_good >= len(greedy) * STILL_IMPROVING:
+    episodes = log.episodes[GREEDY_AVG]
+    first_good = episodes[np.argmax(greedy >= greedy.max() - 0.01 * gained)]
+    if first_good >= episodes[-1] * STILL_IMPROVING:
         return f"{level}; it was still improving: train longer"
-    return f"{level}; no gain since episode {int(log.episodes[GREEDY_AVG][first_good]):,}"
+    return f"{level}; no gain since episode {int(first_good):,}"
 
 
 def percent_of(earned: float, random: float, optimum: float) -> str:

@@ -120,20 +120,13 @@ def curves_as_html(log: RunLog) -> str:
     titles = [chart.title for chart in charts]
     figure = make_subplots(len(charts), 1, shared_xaxes=True, subplot_titles=titles, vertical_spacing=0.03)
     for row, chart in enumerate(charts, 1):
-        for trace in _band(log, chart) if chart.kind == "band" else _lines(log, chart):
+        for trace in _lines(log, chart):
             figure.add_trace(trace.update(legend=f"legend{row}"), row, 1)
         top = figure.layout[f"yaxis{row}"].domain[1]
         figure.update_layout({f"legend{row}": {"y": top, "yanchor": "top"}})
     figure.update_layout(height=230 * len(charts), hovermode="x unified", margin={"t": 30, "b": 40})
     figure.update_xaxes(title_text="episodes", row=len(charts), col=1)
     return str(figure.to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False}))
-
-
-def _band(log: RunLog, chart: Chart) -> list[Scatter]:
-    middle, low, high = (_line(log, tag, showlegend=False) for tag in chart.tags)
-    low.update(line={"width": 0.5, "color": COLOURS[0]})
-    high.update(line=low.line, fill="tonexty", fillcolor="rgba(99,110,250,0.2)")
-    return [low, high, middle.update(line={"width": 2, "color": COLOURS[0]})]
 
 
 def _lines(log: RunLog, chart: Chart) -> list[Scatter]:

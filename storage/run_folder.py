@@ -24,7 +24,7 @@ from storage.atomic import atomic_write
 from storage.trust import check_trusted
 from storage.versions import versions, warn_of_versions
 
-FORMAT = 3  # of run.json: other versions of this project write others
+FORMAT = 4  # of run.json: other versions of this project write others
 LONGEST_ENV = 100  # characters of an environment in a name
 MAY_CHANGE = fields_with("may_change")  # to extend a run
 MAY_REPEAT = fields_with("may_repeat")

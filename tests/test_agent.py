@@ -27,6 +27,7 @@ SMALL = Config(
     batch_size=4,
     discount=0.5,
     n_step=1,
+    epsilon_spread=0.0,
     huber_delta=1.0,
 )
 
@@ -143,15 +144,39 @@ def test_epsilon_by_episodes() -> None:
     agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, epsilon_decay=0.5, epsilon_min=0.2))
     seen = []
     for _ in range(4):
-        seen.append(agent.epsilon)
+        seen += agent.epsilon.tolist()
         remember_episodes(agent, 1)
     assert seen == [1.0, 0.5, 0.25, 0.2]
+
+
+def test_lanes_explore_unequally() -> None:
+    """Four lanes stop at 1/8, 3/8, 5/8 and 7/8 of the way from 0.2 to 1, or at half of that."""
+    config = Config(lanes=4, epsilon_decay=0.5, epsilon_min=0.2)
+    assert config.epsilon(0, 0).tolist() == [1, 1, 1, 1]
+    assert config.epsilon(1, 0) == pytest.approx([0.5, 0.5, 0.7, 0.9])
+    assert config.epsilon(99, 0) == pytest.approx([0.3, 0.5, 0.7, 0.9])
+    half = dataclasses.replace(config, epsilon_spread=0.5, epsilon_schedule="steps", epsilon_steps=10)
+    assert half.epsilon(0, 5) == pytest.approx([0.6, 0.6, 0.6, 0.6])
+    assert half.epsilon(0, 99) == pytest.approx([0.25, 0.35, 0.45, 0.55])
+
+
+def test_each_lane_acts_by_its_own_epsilon() -> None:
+    """With lowest epsilons of 0.25 and 0.75, a lane differs from the greedy action in 2/3 of that share of the time."""
+    agent = DQNAgent(FEATURES, gym.spaces.Discrete(3), dataclasses.replace(SMALL, lanes=2, epsilon_spread=1.0))
+    agent.episodes = 10**9
+    observations = np.random.default_rng(0).random((2, 2)).astype(np.float32)
+    greedy = agent.act(observations, epsilon=0.0)
+    differing = np.mean([agent.act(observations) != greedy for _ in range(3_000)], axis=0)
+    assert differing == pytest.approx([1 / 6, 1 / 2], abs=0.04)  # four standard deviations of at most 0.009
+    # For another number of observations there are no lanes: the lowest epsilon counts.
+    many = np.tile(observations[:1], (3_000, 1))
+    assert (agent.act(many) != agent.act(many, epsilon=0.0)).mean() == pytest.approx(1 / 6, abs=0.04)
 
 
 def test_lineage_epsilon_after_1000_episodes() -> None:
     agent = DQNAgent(FEATURES, ACTIONS, dataclasses.replace(SMALL, epsilon_decay=0.99975, epsilon_min=0.001))
     agent.episodes = 1000
-    assert agent.epsilon == pytest.approx(0.7787763)  # exp(1000 * ln 0.99975) = exp(-0.2500313)
+    assert agent.epsilon == pytest.approx([0.7787763])  # exp(1000 * ln 0.99975) = exp(-0.2500313)
 
 
 def test_epsilon_by_steps() -> None:
@@ -161,7 +186,7 @@ def test_epsilon_by_steps() -> None:
     )
     seen = []
     for _ in range(6):
-        seen.append(agent.epsilon)
+        seen += agent.epsilon.tolist()
         remember_episodes(agent, 1)
     assert seen == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2, 0.2])
 

@@ -30,6 +30,7 @@ GENERIC: dict[str, Any] = {
     "epsilon_schedule": "steps",
     "epsilon_steps": 20_000,
     "epsilon_min": 0.05,
+    "epsilon_spread": 0.0,
 }
 EXPECTED: dict[str, dict[str, Any]] = {
     "default": {},
@@ -75,6 +76,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "learning_rate_schedule": "linear",
         "epsilon_steps": 40_000_000,
         "epsilon_min": 0.0,
+        "epsilon_spread": 0.0,
     },
 }
 

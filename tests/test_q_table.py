@@ -24,6 +24,7 @@ def make_agent(method: str, states: int = 4, actions: int = 2, **options: Any) -
     defaults: dict[str, Any] = {
         "lanes": 1, "learning_rate": 0.5, "discount": 0.9, "trace_decay": 0.5, "reward_clip": 0.0, "seed": 1,
         "epsilon_schedule": "episodes", "epsilon_decay": 0.0001, "epsilon_min": 0.0,
+        "epsilon_spread": 0.0,
     }  # fmt: skip
     agent = QTableAgent(Discrete(states), Discrete(actions), Config(method=method, **{**defaults, **options}))
     agent.episodes = 0 if "epsilon_min" in options else 10**6  # epsilon is 1, or almost 0
@@ -104,7 +105,7 @@ def test_expected_sarsa_by_hand() -> None:
     agent = make_agent("expected-sarsa", actions=3, epsilon_schedule="steps", epsilon_steps=1, epsilon_min=0.2)
     agent.table[:2] = [[0, 2, 0], [10, 4, 1]]
     step(agent, 0, 1, 1.0, 1)
-    assert agent.epsilon == 0.2
+    assert agent.epsilon == [0.2]
     assert agent.table[0, 1] == pytest.approx(5.55)
     # The first is illegal: 0.2 * 2.5 + 0.8 * 4 = 3.7. 0.5 * 5.55 + 0.5 * (1 + 0.9 * 3.7) = 4.94.
     step(agent, 0, 1, 1.0, 1, masks=[[False, True, True]])
@@ -217,7 +218,15 @@ def test_lanes_have_their_own_traces_and_share_the_table() -> None:
 def test_learns_in_all_views(method: str) -> None:
     """What is learned on one board is written into all eight views of it."""
     env = BlobEnv(size=3, observation="cells")
-    config = Config(method=method, lanes=1, learning_rate=1.0, discount=0.9, epsilon_min=0.0, epsilon_decay=0.0001)
+    config = Config(
+        method=method,
+        lanes=1,
+        learning_rate=1.0,
+        discount=0.9,
+        epsilon_min=0.0,
+        epsilon_decay=0.0001,
+        epsilon_spread=0.0,
+    )
     agent = QTableAgent(env.observation_space, env.action_space, config, symmetries_of(env))
     agent.episodes = 10**6
     first, second = np.array([[4, 0, 2]]), np.array([[3, 0, 2]])  # the player in the middle, then up
@@ -243,7 +252,7 @@ def test_a_mirrored_pair_is_the_same_pair(before: int) -> None:
     env = BlobEnv(size=3, observation="cells")
     config = Config(
         method="sarsa-lambda", lanes=1, learning_rate=0.5, discount=0.9, trace_decay=0.5, epsilon_min=0.0,
-        epsilon_decay=0.0001,
+        epsilon_decay=0.0001, epsilon_spread=0.0,
     )  # fmt: skip
     agent = QTableAgent(env.observation_space, env.action_space, config, symmetries_of(env))
     assert trace_length(config) == 25

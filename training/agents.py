@@ -40,8 +40,8 @@ class Agent(Protocol):
         """The share of the memory that is filled, 0 to 1."""
 
     @property
-    def epsilon(self) -> float:
-        """The probability of a random action now."""
+    def epsilon(self) -> np.ndarray:
+        """The probability of a random action now, in each lane: float64 (lanes,), rising."""
 
     @property
     def progress(self) -> float:
@@ -54,7 +54,7 @@ class Agent(Protocol):
         """The values by which it acts, (batch, n_actions)."""
 
     def act(
-        self, observations: Observations, masks: np.ndarray | None = None, epsilon: float | None = None
+        self, observations: Observations, masks: np.ndarray | None = None, epsilon: npt.ArrayLike | None = None
     ) -> np.ndarray:
         """Pick actions, int64 (batch,), counted from 0."""
 

@@ -38,7 +38,7 @@ GROUPS = {
     ),
     "targets": ("target_update", "target_every", "target_rate", "double", "n_step", "reward_clip"),
     "replay": ("prioritized", "priority_alpha", "priority_beta"),
-    "exploration": ("epsilon_schedule", "epsilon_decay", "epsilon_steps"),
+    "exploration": ("epsilon_schedule", "epsilon_decay", "epsilon_steps", "epsilon_spread"),
     "tables": ("method", "trace_decay"),
 }
 

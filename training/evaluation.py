@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from config import Config
 from environments.spaces import QValues
 from training.greedy_play import GreedyEpisodes, make_evaluation_lanes, play_greedily
 
 # Every run is judged from the same starts, far from those that evaluate.py uses by default.
 EVALUATION_SEED = 1_000_000_000
+LOOK = 100  # episodes, at most, of an evaluation before the first multiple of `evaluate_every`
 
 
 class GreedyEvaluation:
     """Plays greedily from fixed starts, so that models can be compared.
+
+    Most is learned early: before the first multiple of `evaluate_every` there are looks, each twice as late as the one
+    before, from few of the starts.
 
     Args:
         config: the run's settings.
@@ -22,8 +28,8 @@ class GreedyEvaluation:
 
     Attributes:
         scores: of the latest evaluation, see `GreedyEpisodes.scores`, and "possible", if known; empty before the first.
-        possible: the highest mean return that is possible from the fixed starts, where a callback knows it and has set
-            it; else None. It is only shown.
+        possible: the highest returns that are possible from the fixed starts, float (starts,), where a callback knows
+            them and has set them; else None. They are only shown.
         count: evaluations so far.
         worst_seed: of the episode with the lowest return in the latest evaluation, among the first of each lane, as
             only these have a seed of their own.
@@ -33,38 +39,43 @@ class GreedyEvaluation:
         self._config, self._should_stop = config, should_stop
         self._envs = make_evaluation_lanes(config, config.evaluate_episodes)
         self.scores: dict[str, float] = {}
-        self.possible: float | None = None
+        self.possible: np.ndarray | None = None
         self.count, self.worst_seed = 0, EVALUATION_SEED
         self._evaluated_at = 0
 
     def is_due(self, now: int) -> bool:
-        """Whether a multiple of `evaluate_every` was passed since the latest evaluation.
+        """Whether a multiple of `evaluate_every` was passed since the latest evaluation, or it is time for a look.
 
         Args:
             now: episodes so far, or steps if these limit the run.
         """
-        every = self._config.evaluate_every
-        return now // every > self._evaluated_at // every
+        every, before = self._config.evaluate_every, self._evaluated_at
+        return now // every > before // every or 2 * before <= now < every
 
     def is_up_to_date(self, now: int) -> bool:
         """Whether the latest evaluation was at this time."""
         return self._evaluated_at == now
 
-    def evaluate(self, q_values: QValues, now: int) -> GreedyEpisodes:
+    def evaluate(self, q_values: QValues, now: int, is_last: bool = False) -> GreedyEpisodes:
         """Evaluate a model.
 
         Args:
             q_values: by which it acts.
             now: as `is_due`.
+            is_last: whether the run is over, so that this is no look.
 
         Raises:
             InterruptedPlay: `should_stop` said so.
         """
-        episodes = self.play(q_values, self._config.evaluate_episodes)
+        is_look = now < self._config.evaluate_every and not is_last
+        most = self._config.evaluate_episodes
+        episodes = self.play(q_values, min(most, LOOK) if is_look else most)
         self._evaluated_at = now
         self.count += 1
         self.worst_seed = EVALUATION_SEED + int(episodes.returns[: self._envs.count].argmin())
-        self.scores = episodes.scores() | ({} if self.possible is None else {"possible": self.possible})
+        self.scores = episodes.scores()
+        if self.possible is not None:
+            self.scores["possible"] = float(self.possible[: len(episodes.returns)].mean())
         return episodes
 
     def play(self, q_values: QValues, count: int, first: int = 0) -> GreedyEpisodes:

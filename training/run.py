@@ -183,7 +183,7 @@ class Run:
         logs, is_best = self._logs(window), False
         self._models.window_scores = {key: logs[f"reward_{key}"] for key in ("avg", "min", "max")}
         if (self._evaluation.is_due(self._time(window.last_episode)) or is_last) and not self._signal.received:
-            is_best = self._evaluate(window.last_episode)
+            is_best = self._evaluate(window.last_episode, is_last)
             logs["evaluation"] = float(self._evaluation.count)
             scores = self._evaluation.scores
             logs |= {f"greedy_{key}": scores[key] for key in ("avg", "min", "max", "overestimation")}
@@ -198,7 +198,7 @@ class Run:
         agent = self._agent
         return {
             **window.logs(),
-            "epsilon": agent.epsilon,
+            "epsilon": float(agent.epsilon[0]),  # of the lane that explores least
             "q_limit": self._guard.q_limit,
             "learning_rate": float(agent.online.optimizer.learning_rate),
             "steps_per_second": self._clock.window_speed(agent.steps),
@@ -211,9 +211,12 @@ class Run:
         """The time on the clock of evaluations, which counts steps if these limit the run."""
         return self._agent.steps if self._config.steps else episodes
 
-    def _evaluate(self, episodes: int) -> bool:
-        """Evaluate the agent. Returns whether it is the best so far, and then saves it."""
-        returns = self._evaluation.evaluate(self._agent.q_values, self._time(episodes)).returns
+    def _evaluate(self, episodes: int, is_last: bool) -> bool:
+        """Evaluate the agent. Returns whether it is the best so far, and then saves it. One that was only looked at
+        is not compared."""
+        returns = self._evaluation.evaluate(self._agent.q_values, self._time(episodes), is_last).returns
+        if len(returns) < self._config.evaluate_episodes:
+            return False
         is_best = self._contest.enter(episodes, self._evaluation.scores, returns)
         if is_best:
             self._models.save_best(self._evaluation.scores, episodes)
@@ -256,7 +259,7 @@ class Run:
             if window := self._windows.cut_rest():
                 self._end_window(window, is_last=True)
             if not self._evaluation.is_up_to_date(self._time(episodes)) and not self._signal.received:
-                self._evaluate(episodes)
+                self._evaluate(episodes, is_last=True)
             if not self._signal.received:
                 self._decide_contest()
         if not (self._signal.received and self._agent.progress == 1):  # else it is done on resuming

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 
 def tag(name: str) -> str:
@@ -11,13 +11,14 @@ def tag(name: str) -> str:
     return f"{group}/{rest}" if group in ("reward", "greedy", "see") else f"run/{name}"
 
 
+SHOWN = 1 / 8  # the share of a window's episodes of which the rewards are, at least
 REWARD_AVG, REWARD_MIN, REWARD_MAX = tag("reward_avg"), tag("reward_min"), tag("reward_max")
 GREEDY_AVG, GREEDY_OPTIMUM, GREEDY_RANDOM = tag("greedy_avg"), tag("greedy_optimum"), tag("greedy_random")
 EPISODE_LENGTH, STEPS, UPDATES = tag("episode_length"), tag("steps"), tag("updates")
 EPSILON, LOSS, STEPS_PER_SECOND = tag("epsilon"), tag("loss"), tag("steps_per_second")
 Q_MEAN, Q_MAX, Q_LIMIT = tag("q_mean"), tag("q_max"), tag("q_limit")
 DEAD_UNITS, EFFECTIVE_RANK, Q_SPREAD = tag("dead_units"), tag("effective_rank"), tag("q_spread")
-PERCENT_OF_OPTIMUM = tag("percent_of_optimum")
+MISSING = tag("missing")
 SEE_POLICY, SEE_START, SEE_WORST = tag("see_policy"), tag("see_start"), tag("see_worst")
 SEE_UNTRAINED = tag("see_untrained")
 
@@ -34,24 +35,22 @@ class Chart(NamedTuple):
 
     Attributes:
         title: the text above the chart.
-        tags: the curves. Those of a band are its middle, its lower and its upper edge.
-        kind: how they are drawn.
+        tags: the curves.
     """
 
     title: str
     tags: tuple[str, ...]
-    kind: Literal["band", "lines"] = "lines"
 
 
 # In reading order: the returns first, then what explains them.
 CHARTS = (
-    Chart("reward of training: average, minimum to maximum", (REWARD_AVG, REWARD_MIN, REWARD_MAX), "band"),
     # Not the lowest and the highest: one bad start of thousands would look like a collapse.
-    Chart("reward of greedy play, and the best possible from the same starts", (GREEDY_AVG, GREEDY_OPTIMUM)),
-    Chart("percent of the optimum", (PERCENT_OF_OPTIMUM,)),
+    Chart("reward: of training, of greedy play, and the best possible", (REWARD_AVG, GREEDY_AVG, GREEDY_OPTIMUM)),
+    # 99.9% and 99.999% would be one line.
+    Chart("missing to 100% of the optimum, as a power of ten: 2 is random play, -4 nothing", (MISSING,)),
     Chart("epsilon", (EPSILON,)),
     Chart("loss", (LOSS,)),
-    Chart("Q-values, and what rewards and discount allow", (Q_MEAN, Q_MAX, Q_LIMIT)),
+    Chart("Q-values: mean and maximum", (Q_MEAN, Q_MAX)),
     Chart("dead units and effective rank, as shares", (DEAD_UNITS, EFFECTIVE_RANK)),
     Chart("steps per second", (STEPS_PER_SECOND,)),
 )

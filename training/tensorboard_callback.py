@@ -26,7 +26,8 @@ from training.tags import CHARTS, SOMETIMES, Chart, tag
 
 HOW_TO_READ = """
 - **Custom Scalars** tells the story: the reward of training, that of greedy play, and what explains them. While it
-  trains, the agent explores with random actions, so it earns less than in greedy play. The axis counts episodes.
+  trains, the agent explores with random actions, so it earns less than in greedy play. Where lanes explore unequally,
+  the reward of training is that of those that explore least. The axis counts episodes.
 - **Images** holds films of greedy play, untrained first, and for Blob the policy.
 - **Histograms** show Q-values, actions and TD errors of transitions in the memory.
 - **HParams** compares runs. The settings of this run are below.
@@ -63,10 +64,6 @@ def chart_layout(tags: Collection[str]) -> layout_pb2.Layout:
 
 
 def _chart(chart: Chart) -> layout_pb2.Chart:
-    if chart.kind == "band":
-        value, lower, upper = chart.tags
-        series = layout_pb2.MarginChartContent.Series(value=value, lower=lower, upper=upper)
-        return layout_pb2.Chart(title=chart.title, margin=layout_pb2.MarginChartContent(series=[series]))
     patterns = [f"^{name}$" for name in chart.tags]
     return layout_pb2.Chart(title=chart.title, multiline=layout_pb2.MultilineChartContent(tag=patterns))
 

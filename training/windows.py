@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,8 +13,17 @@ from config import Config
 from environments.lanes import Step
 from environments.spaces import check_like
 from losses import UpdateStats
+from training.tags import SHOWN
 
 MOST = 500  # windows of a run that --steps limits: what a screen can show
+
+
+class Episode(NamedTuple):
+    """An episode that has ended: its return, its length in steps, and the lowest epsilon of its lane."""
+
+    total: float
+    length: int
+    epsilon: float
 
 
 class Window(NamedTuple):
@@ -22,18 +32,24 @@ class Window(NamedTuple):
     Attributes:
         number: counted from 0.
         last_episode: number of its last episode, counted from 1.
-        episodes: return and length (steps) of each.
+        episodes: all of it.
         updates: done since the window before.
     """
 
     number: int
     last_episode: int
-    episodes: Sequence[tuple[float, int]]
+    episodes: Sequence[Episode]
     updates: Sequence[UpdateStats]
 
     def logs(self) -> dict[str, float]:
-        """Aggregate the window. Loss and Q-values are left out if it has no update."""
-        returns, lengths = np.array(self.episodes).T
+        """Aggregate the window. Loss and Q-values are left out if it has no update.
+
+        Returns and lengths are those of the eighth of the episodes whose lanes explore least, with all whose lanes
+        explore as little: of lanes that act at random one would learn nothing about the agent.
+        """
+        totals, all_lengths, epsilons = np.array(self.episodes).T
+        shown = epsilons <= np.sort(epsilons)[math.ceil(SHOWN * len(epsilons)) - 1]
+        returns, lengths = totals[shown], all_lengths[shown]
         logs = {
             "reward_avg": float(returns.mean()),
             "reward_min": float(returns.min()),
@@ -67,8 +83,9 @@ class EpisodeWindows:
     def __init__(self, config: Config, lanes: int) -> None:
         self._size, self._most = config.aggregate_every, config.episodes
         self._least_steps = min((config.steps or 0) // MOST, config.evaluate_every)
+        self._epsilons = config.lowest_epsilons()
         self._returns, self._lengths = np.zeros(lanes), np.zeros(lanes, int)  # of the episodes being played
-        self._ended: list[tuple[float, int]] = []  # return and length of those in the open window
+        self._ended: list[Episode] = []  # in the open window
         self._updates: list[UpdateStats] = []
         self._before, self._open_steps = 0, 0  # episodes of the windows that have ended, steps of those in the open one
         self.index = 0
@@ -84,7 +101,8 @@ class EpisodeWindows:
         self._lengths += 1
         self._updates += updates
         lanes = np.flatnonzero(step.ended)[: self._most - self.episodes]
-        self._ended += zip(self._returns[lanes].tolist(), self._lengths[lanes].tolist(), strict=True)
+        numbers = (self._returns[lanes].tolist(), self._lengths[lanes].tolist(), self._epsilons[lanes].tolist())
+        self._ended += map(Episode, *numbers)
         self._open_steps += int(self._lengths[lanes].sum())
         self._returns[lanes] = self._lengths[lanes] = 0
         return len(lanes)
@@ -101,7 +119,7 @@ class EpisodeWindows:
         """Return with how many episodes the open window is full; 0 if it is not yet."""
         if len(self._ended) < self._size or self._open_steps < self._least_steps:
             return 0
-        steps = itertools.accumulate(length for _, length in self._ended)
+        steps = itertools.accumulate(episode.length for episode in self._ended)
         return next(n for n, sum_ in enumerate(steps, 1) if n >= self._size and sum_ >= self._least_steps)
 
     def cut_rest(self) -> Window | None:
@@ -111,7 +129,7 @@ class EpisodeWindows:
     def _end(self, size: int, updates: Sequence[UpdateStats]) -> Window:
         episodes, self._ended, self._updates = self._ended[:size], self._ended[size:], []
         self._before += size
-        self._open_steps -= sum(length for _, length in episodes)
+        self._open_steps -= sum(episode.length for episode in episodes)
         window = Window(self.index, self._before, episodes, updates)
         self.index += 1
         return window
@@ -125,7 +143,7 @@ class EpisodeWindows:
         return {
             "returns": self._returns,
             "lengths": self._lengths,
-            "ended": self._ended,
+            "ended": [list(episode) for episode in self._ended],
             "updates": np.array(self._updates, float).reshape(-1, len(UpdateStats._fields)),
             "before": self._before,
             "index": self.index,
@@ -140,7 +158,7 @@ class EpisodeWindows:
         check_like("returns", state["returns"], self._returns)
         check_like("lengths", state["lengths"], self._lengths)
         self._returns, self._lengths = state["returns"], state["lengths"]
-        self._ended = [(float(total), int(length)) for total, length in state["ended"]]
-        self._open_steps = sum(length for _, length in self._ended)
+        self._ended = [Episode(float(total), int(length), float(epsilon)) for total, length, epsilon in state["ended"]]
+        self._open_steps = sum(episode.length for episode in self._ended)
         self._updates = [UpdateStats(*update) for update in state["updates"].tolist()]
         self._before, self.index = int(state["before"]), int(state["index"])

@@ -36,21 +36,31 @@ def test_large_boards_are_not_drawn() -> None:
 
 def test_what_is_possible_is_known_to_the_evaluation_and_the_logs() -> None:
     config = Config(env_args={"size": 3}, evaluate_episodes=20)
-    evaluation, judge = SimpleNamespace(possible=None), PercentOfOptimum(config)
+    evaluation, judge = SimpleNamespace(possible=None, scores={"episodes": 5}), PercentOfOptimum(config)
     judge.set_params({"evaluation": evaluation})
     judge.on_train_begin()
     with closing(BlobVectorEnv(20, size=3)) as envs:
         envs.reset(seed=EVALUATION_SEED)
-        _, optimum = callbacks.start_means(envs.rules, envs.positions)
-    logs = {"greedy_avg": optimum}
+        random, optimum = callbacks.start_returns(envs.rules, envs.positions)
+    np.testing.assert_array_equal(evaluation.possible, optimum)
+    # A look has the first five of the twenty starts.
+    best, worst = optimum[:5].mean(), random[:5].mean()
+    logs = {"greedy_avg": best}
     judge.on_epoch_end(0, logs)
-    assert evaluation.possible == logs["greedy_optimum"] == optimum and logs["percent_of_optimum"] == 100
+    assert (logs["greedy_optimum"], logs["greedy_random"], logs["percent_of_optimum"]) == (best, worst, 100)
+    assert logs["missing"] == -4
+    logs = {"greedy_avg": best - (best - worst) / 1_000}  # a tenth of a percent is missing
+    judge.on_epoch_end(0, logs)
+    assert logs["percent_of_optimum"] == pytest.approx(99.9) and logs["missing"] == pytest.approx(-1)
+    logs = {"greedy_avg": worst}
+    judge.on_epoch_end(0, logs)
+    assert logs["percent_of_optimum"] == 0 and logs["missing"] == pytest.approx(2)
 
 
 def test_environments_are_closed_if_solving_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = []
     monkeypatch.setattr("blob_env.BlobVectorEnv.close_extras", lambda self, **_: closed.append(self))
-    monkeypatch.setattr(callbacks, "start_means", lambda *_: 1 / 0)
+    monkeypatch.setattr(callbacks, "start_returns", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         PercentOfOptimum(Config(env_args={"size": 3})).on_train_begin()
     assert len(closed) == 1

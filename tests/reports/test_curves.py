@@ -31,7 +31,7 @@ def test_windows_with_gaps_are_left_out(tmp_path: Path) -> None:
         events.on_epoch_end(window, {"episode": 50.0 * window, **numbers})
     events.on_train_end()
     (tmp_path / "events.out.tfevents.9").mkdir()
-    record = {"format": 3, "config": dataclasses.asdict(Config()), "starts": []}
+    record = {"format": 4, "config": dataclasses.asdict(Config()), "starts": []}
     (tmp_path / "run.json").write_text(json.dumps(record))
     found = read_run(tmp_path)
     assert {tag: len(values) for tag, values in found.curves.items()} == dict.fromkeys(found.curves, 2)
@@ -69,7 +69,7 @@ def test_damaged_files_are_read_up_to_the_damage(tmp_path: Path) -> None:
     ],
 )
 def test_a_finished_run(tmp_path: Path, ended: dict[str, int] | None, limits: dict[str, Any], finished: bool) -> None:
-    record = {"format": 3, "config": dataclasses.asdict(Config(**limits)), "starts": []}
+    record = {"format": 4, "config": dataclasses.asdict(Config(**limits)), "starts": []}
     (tmp_path / "run.json").write_text(json.dumps(record if ended is None else {**record, "ended": ended}))
     assert read_run(tmp_path).finished == finished
 

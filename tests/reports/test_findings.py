@@ -79,7 +79,7 @@ def test_a_run_that_collapsed(small_config: MakeConfig) -> None:
     """It learned to win; then it always moves the same way."""
     config = small_config(
         episodes=600, lanes=8, learn_every=4, batch_size=64, epsilon_decay=0.995, epsilon_min=0.1, evaluate_every=100,
-        learning_rate_schedule="linear",
+        learning_rate_schedule="linear", epsilon_spread=0.0,
     )  # fmt: skip
     run = train(config, [Spoil(29, 100.0)])
     (text,) = find_problems(read_run(run.log_dir))
@@ -152,7 +152,7 @@ def log(config: Config, curves: dict[str, np.ndarray]) -> RunLog:
 def test_by_hand() -> None:
     # One window has an epsilon above 0.9. Its returns span 200, about four standard deviations of 50 each, so the mean
     # of its 50 episodes has a standard error of 7.1: a difference of 14 is chance.
-    config = Config(episodes=500)
+    config = Config(episodes=500, epsilon_spread=0.0)
     assert any("stuck" in text for text in find_problems(log(config, curves_of([-200.0] * 9 + [-187.0]))))
     assert find_problems(log(config, curves_of([-200.0] * 9 + [-185.0]))) == []
     assert any(
@@ -166,6 +166,14 @@ def test_by_hand() -> None:
     assert find_problems(log(Config(episodes=501), curves_of([0.0] * 10))._replace(finished=True)) == []
     (text,) = find_problems(log(config, {}))
     assert text.startswith("no window of episodes ended")
+
+
+def test_lanes_that_explore_unequally_tell_less_of_random_play() -> None:
+    # An eighth of the 50 episodes is shown. A span of 200 is 2.7 standard deviations of 74 each, so that the mean of 6
+    # has a standard error of 29.6: a difference of 59 is chance.
+    config = Config(episodes=500, epsilon_spread=1.0)
+    assert any("stuck" in text for text in find_problems(log(config, curves_of([-200.0] * 9 + [-141.5]))))
+    assert find_problems(log(config, curves_of([-200.0] * 9 + [-140.0]))) == []
 
 
 def test_a_table_may_learn_from_random_play() -> None:

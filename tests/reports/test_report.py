@@ -21,7 +21,7 @@ def write_run(folder: Path, epsilon: float = 0.1, greedy: float = -100.0) -> Pat
     """The log folder of a CartPole run of four windows, without training."""
     config = Config.from_preset(env="CartPole-v1", episodes=200, models_dir=str(folder))
     folder.mkdir()
-    (folder / "run.json").write_text(json.dumps({"format": 3, "config": dataclasses.asdict(config), "starts": []}))
+    (folder / "run.json").write_text(json.dumps({"format": 4, "config": dataclasses.asdict(config), "starts": []}))
     numbers = {"reward_avg": -200.0, "reward_min": -300.0, "reward_max": -100.0, "greedy_avg": greedy}
     numbers |= {"epsilon": epsilon, "steps": 9_000.0, "updates": 1.0, "episode_length": 20.0}
     events = EpisodeTensorBoard(folder, config)

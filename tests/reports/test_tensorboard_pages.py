@@ -20,7 +20,7 @@ from training.summary import CHARTS_PAGE
 SCREENSHOTS = Path(__file__).parent.parent.parent / "screenshots"  # for people to look at; not in git
 # Counts what is drawn of each kind, visible and not empty, inside TensorBoard's nested shadow roots.
 COUNT = """
-const found = {line: 0, band: 0, drawn: 0, image: 0, histogram: 0, trial: 0, metric: 0};
+const found = {line: 0, drawn: 0, image: 0, histogram: 0, trial: 0, metric: 0};
 const paths = (chart) => [...(chart.shadowRoot || chart).querySelectorAll('path')];
 const has_line = (chart) => paths(chart).some(path => (path.getAttribute('d') || '').length > 30);
 function walk(node) {
@@ -29,7 +29,6 @@ function walk(node) {
     if (element.getBoundingClientRect().width < 50) continue;
     switch (element.tagName.toLowerCase()) {
       case 'tf-custom-scalar-multi-line-chart-card': found.line++; break;
-      case 'tf-custom-scalar-margin-chart-card': found.band++; break;
       case 'vz-line-chart2': found.drawn += has_line(element); break;
       case 'img': found.image += element.complete && element.naturalWidth > 50; break;
       case 'vaadin-grid-cell-content':
@@ -80,7 +79,7 @@ def test_pages(tensorboard: str, browser: Any) -> None:
     runs."""
     SCREENSHOTS.mkdir(exist_ok=True)
     needed = {
-        CHARTS_PAGE.partition("#")[2]: {"line": 7, "band": 1, "drawn": 8},
+        CHARTS_PAGE.partition("#")[2]: {"line": 7, "drawn": 7},
         "images": {
             "image": 4
         },  # greedy play, untrained and trained, from the fixed start and the worst, and the policy map

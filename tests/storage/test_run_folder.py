@@ -94,7 +94,7 @@ def test_a_record_that_is_gone_is_not_made_up(run_dir: Path) -> None:
     assert not (run_dir / "run.json").exists()
 
 
-@pytest.mark.parametrize("version", [{}, {"format": 1}, {"format": 2}, {"format": 4}, {"format": None}], ids=str)
+@pytest.mark.parametrize("version", [{}, {"format": 1}, {"format": 3}, {"format": 5}, {"format": None}], ids=str)
 def test_other_formats_are_refused(run_dir: Path, config: Config, version: dict[str, Any]) -> None:
     record = read_record(run_dir)
     del record["format"]
@@ -106,23 +106,23 @@ def test_other_formats_are_refused(run_dir: Path, config: Config, version: dict[
 DAMAGED: dict[str, bytes | None] = {
     "missing": None,
     "empty": b"",
-    "cut": b'{"format": 3, "config": {',
+    "cut": b'{"format": 4, "config": {',
     "no text": b"\xff\xfe\x00",
     "no JSON": b"settings",
     "deep": b"[" * 100_000,
     "a list": b"[]",
     "a number": b"7",
-    "no settings": b'{"format": 3, "starts": []}',
-    "no starts": b'{"format": 3, "config": {}}',
-    "starts of numbers": b'{"format": 3, "config": {}, "starts": [1]}',
-    "starts without versions": b'{"format": 3, "config": {}, "starts": [{"time": "now"}]}',
-    "starts without a time": b'{"format": 3, "config": {}, "starts": [{"versions": {}}]}',
-    "ended with text": b'{"format": 3, "config": {}, "starts": [], "ended": "x"}',
-    "ended without steps": b'{"format": 3, "config": {}, "starts": [], "ended": {"episodes": 4}}',
-    "ended at no number": b'{"format": 3, "config": {}, "starts": [], "ended": {"episodes": 4, "steps": null}}',
-    "settings of a list": b'{"format": 3, "config": [], "starts": []}',
-    "unknown settings": b'{"format": 3, "config": {"colour": "red"}, "starts": []}',
-    "wrong settings": b'{"format": 3, "config": {"episodes": -1}, "starts": []}',
+    "no settings": b'{"format": 4, "starts": []}',
+    "no starts": b'{"format": 4, "config": {}}',
+    "starts of numbers": b'{"format": 4, "config": {}, "starts": [1]}',
+    "starts without versions": b'{"format": 4, "config": {}, "starts": [{"time": "now"}]}',
+    "starts without a time": b'{"format": 4, "config": {}, "starts": [{"versions": {}}]}',
+    "ended with text": b'{"format": 4, "config": {}, "starts": [], "ended": "x"}',
+    "ended without steps": b'{"format": 4, "config": {}, "starts": [], "ended": {"episodes": 4}}',
+    "ended at no number": b'{"format": 4, "config": {}, "starts": [], "ended": {"episodes": 4, "steps": null}}',
+    "settings of a list": b'{"format": 4, "config": [], "starts": []}',
+    "unknown settings": b'{"format": 4, "config": {"colour": "red"}, "starts": []}',
+    "wrong settings": b'{"format": 4, "config": {"episodes": -1}, "starts": []}',
 }
 
 
@@ -158,4 +158,4 @@ def test_code_that_run_json_names_must_be_repeated(run_dir: Path, config: Config
 
 
 def test_the_format_is_written_down(run_dir: Path) -> None:
-    assert json.loads((run_dir / "run.json").read_text())["format"] == FORMAT == 3
+    assert json.loads((run_dir / "run.json").read_text())["format"] == FORMAT == 4

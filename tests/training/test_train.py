@@ -139,7 +139,9 @@ def test_window_numbers_by_hand(small_config: MakeConfig) -> None:
     # One lane; episodes 0..5 have 1, 2, 3, 1, 2, 3 steps and returns 0, 2, 6, 3, 8, 15.
     recorder = Recorder()
     config = small_config(env="Known-v0", env_args={}, lanes=1, episodes=6, aggregate_every=3, evaluate_episodes=1)
-    config = dataclasses.replace(config, learn_start=2, learn_every=2, epsilon_decay=0.5, epsilon_min=0.0)
+    config = dataclasses.replace(
+        config, learn_start=2, learn_every=2, epsilon_decay=0.5, epsilon_min=0.0, epsilon_spread=0.0
+    )
     train(config, [recorder])
     first, second = recorder.windows
     assert (first["reward_min"], first["reward_avg"], first["reward_max"]) == pytest.approx((0, 8 / 3, 6))
@@ -152,13 +154,13 @@ def test_window_numbers_by_hand(small_config: MakeConfig) -> None:
 
 
 def test_the_last_evaluation_is_logged_by_a_run_of_so_many_steps(small_config: MakeConfig) -> None:
-    # The second window of 3 episodes is full with step 12, the last.
+    # Windows of two episodes are full after 3, 7, 12 and 15 steps. Looks are due at 3 and 7, the next one at 14.
     recorder, looking = Recorder(), RunCallback()
-    config = small_config(env="Known-v0", env_args={}, lanes=1, aggregate_every=3, evaluate_every=100, learn_start=2)
-    train(dataclasses.replace(config, steps=12, evaluate_episodes=1), [recorder, looking])
-    assert [logs["steps"] for logs in recorder.windows] == [6, 12]
-    assert ["greedy_avg" in logs for logs in recorder.windows] == [False, True]
-    assert looking.evaluation.count == 1
+    config = small_config(env="Known-v0", env_args={}, lanes=1, aggregate_every=2, evaluate_every=100, learn_start=2)
+    train(dataclasses.replace(config, steps=15, evaluate_episodes=1), [recorder, looking])
+    assert [logs["steps"] for logs in recorder.windows] == [3, 7, 12, 15]
+    assert ["greedy_avg" in logs for logs in recorder.windows] == [True, True, False, True]
+    assert looking.evaluation.count == 3
 
 
 def test_windows_that_end_in_one_step_share_updates_and_speed(small_config: MakeConfig) -> None:

@@ -11,9 +11,10 @@ from config import Config
 from environments.lanes import Step
 from losses import UpdateStats
 from storage.checkpoint import Checkpoints
-from training.windows import EpisodeWindows, Window
+from training.windows import Episode, EpisodeWindows, Window
 
 NO_UPDATES: list[UpdateStats] = []
+ALIKE: dict[str, Any] = {"epsilon_min": 0.5, "epsilon_spread": 0.0}
 
 
 def step_of(rewards: Sequence[float], terminated: Sequence[bool], truncated: bool = False) -> Step:
@@ -29,14 +30,14 @@ def all_end(lanes: int) -> Step:
 
 def test_a_window_by_hand() -> None:
     """Returns are 1 + 2 = 3 and 5 in lane 0, and -1 + 0 - 2 = -3 in lane 1."""
-    windows = EpisodeWindows(Config(aggregate_every=3), 2)
+    windows = EpisodeWindows(Config(aggregate_every=3, lanes=2, **ALIKE), 2)
     first, second = UpdateStats(2.0, 1.0, 4.0), UpdateStats(4.0, 2.0, 3.0)
     assert windows.add(step_of([1, -1], [False, False]), NO_UPDATES) == 0
     assert windows.add(step_of([2, 0], [True, False]), [first]) == 1
     assert windows.episodes == 1 and windows.cut() == []
     assert windows.add(step_of([5, -2], [False, False], truncated=True), [second]) == 2
     (window,) = windows.cut()
-    assert window == Window(0, 3, [(3.0, 2), (5.0, 1), (-3.0, 3)], [first, second])
+    assert window == Window(0, 3, [Episode(3.0, 2, 0.5), Episode(5.0, 1, 0.5), Episode(-3.0, 3, 0.5)], [first, second])
     assert window.logs() == pytest.approx(
         {
             "reward_avg": 5 / 3,
@@ -51,27 +52,49 @@ def test_a_window_by_hand() -> None:
     assert windows.cut() == [] and (windows.index, windows.episodes) == (1, 3)
 
 
+def test_the_episodes_of_the_lanes_that_explore_least_are_shown() -> None:
+    """An eighth of nine episodes is one and an eighth, so two: those of lanes 0 and 1. Lane i returns i."""
+    windows = EpisodeWindows(Config(aggregate_every=9, lanes=9, epsilon_spread=0.5), 9)
+    windows.add(step_of([0] * 9, [False] * 8 + [True]), NO_UPDATES)
+    windows.add(all_end(9), NO_UPDATES)
+    (window,) = windows.cut()
+    assert window.episodes[0] == Episode(0.0, 1, 0.5 * 8.5 / 9)
+    logs = window.logs()  # of lane 8, with one step, and lanes 0 to 7, with two
+    assert (logs["reward_min"], logs["reward_avg"], logs["reward_max"], logs["episode_length"]) == (0, 0.5, 1, 2)
+
+
+def test_all_episodes_are_shown_where_lanes_explore_equally() -> None:
+    windows = EpisodeWindows(Config(aggregate_every=9, lanes=9, epsilon_spread=0.0), 9)
+    windows.add(all_end(9), NO_UPDATES)
+    (window,) = windows.cut()
+    logs = window.logs()
+    assert (logs["reward_min"], logs["reward_avg"], logs["reward_max"]) == (0, 4, 8)
+
+
 def test_loss_and_q_values_are_left_out_of_a_window_without_updates() -> None:
-    logs = Window(0, 1, [(1.0, 1)], NO_UPDATES).logs()
+    logs = Window(0, 1, [Episode(1.0, 1, 0.5)], NO_UPDATES).logs()
     assert set(logs) == {"reward_avg", "reward_min", "reward_max", "episode_length"} and logs["reward_avg"] == 1
 
 
 def test_windows_that_end_in_one_step_share_their_updates() -> None:
-    windows = EpisodeWindows(Config(aggregate_every=2), 5)
+    windows = EpisodeWindows(Config(aggregate_every=2, lanes=5, **ALIKE), 5)
     first, second = UpdateStats(1.0, 1.0, 1.0), UpdateStats(2.0, 2.0, 2.0)
     windows.add(all_end(5), [first])
-    assert windows.cut() == [Window(0, 2, [(0.0, 1), (1.0, 1)], [first]), Window(1, 4, [(2.0, 1), (3.0, 1)], [first])]
+    assert windows.cut() == [
+        Window(0, 2, [Episode(0.0, 1, 0.5), Episode(1.0, 1, 0.5)], [first]),
+        Window(1, 4, [Episode(2.0, 1, 0.5), Episode(3.0, 1, 0.5)], [first]),
+    ]
     # Lane 4's episode is left over and begins the next window, whose updates are all new.
     windows.add(all_end(5), [second])
     (third, *_, last) = windows.cut()
-    assert third == Window(2, 6, [(4.0, 1), (0.0, 1)], [second])
-    assert last == Window(4, 10, [(3.0, 1), (4.0, 1)], [second])
+    assert third == Window(2, 6, [Episode(4.0, 1, 0.5), Episode(0.0, 1, 0.5)], [second])
+    assert last == Window(4, 10, [Episode(3.0, 1, 0.5), Episode(4.0, 1, 0.5)], [second])
     assert windows.cut() == [] and windows.episodes == 10
 
 
 def test_short_episodes_share_a_window() -> None:
     """Of 5,000 steps, a window has at least 10: five episodes of two steps, although two would do."""
-    windows = EpisodeWindows(Config(aggregate_every=2, steps=5_000), 2)
+    windows = EpisodeWindows(Config(aggregate_every=2, steps=5_000, lanes=2, **ALIKE), 2)
     cuts = []
     for step in range(10):
         windows.add(step_of([1, 1], [step % 2 == 1] * 2), NO_UPDATES)
@@ -83,7 +106,7 @@ def test_short_episodes_share_a_window() -> None:
 @pytest.mark.parametrize("limits", [{"steps": 5_000}, {"steps": 10**9, "evaluate_every": 10}])
 def test_long_episodes_keep_their_windows(limits: dict[str, Any]) -> None:
     """Of 12 steps, one is a window; of 9 and 1 only both are. Evaluations need windows, whatever the limit."""
-    windows = EpisodeWindows(Config(aggregate_every=1, **limits), 1)
+    windows = EpisodeWindows(Config(aggregate_every=1, **limits, lanes=1, **ALIKE), 1)
     found = []
     for length in (12, 9, 1):
         for step in range(1, length + 1):
@@ -93,34 +116,34 @@ def test_long_episodes_keep_their_windows(limits: dict[str, Any]) -> None:
 
 
 def test_no_more_episodes_are_counted_than_the_run_has() -> None:
-    windows = EpisodeWindows(Config(aggregate_every=2, episodes=7), 5)
+    windows = EpisodeWindows(Config(aggregate_every=2, episodes=7, lanes=5, **ALIKE), 5)
     assert [windows.add(all_end(5), NO_UPDATES) for _ in range(3)] == [5, 2, 0]
     assert [window.last_episode for window in windows.cut()] == [2, 4, 6] and windows.episodes == 7
 
 
 def test_the_rest_is_a_short_window() -> None:
-    windows = EpisodeWindows(Config(aggregate_every=2), 3)
+    windows = EpisodeWindows(Config(aggregate_every=2, lanes=3, **ALIKE), 3)
     assert windows.cut_rest() is None
     update = UpdateStats(1.0, 2.0, 3.0)
     windows.add(all_end(3), NO_UPDATES)
     windows.cut()
     windows.add(step_of([0, 0, 0], [False] * 3), [update])
-    assert windows.cut_rest() == Window(1, 3, [(2.0, 1)], [update])
+    assert windows.cut_rest() == Window(1, 3, [Episode(2.0, 1, 0.5)], [update])
     assert windows.cut_rest() is None
 
 
 def test_a_restarted_lane_forgets_its_episode() -> None:
-    windows = EpisodeWindows(Config(aggregate_every=2), 2)
+    windows = EpisodeWindows(Config(aggregate_every=2, lanes=2, **ALIKE), 2)
     windows.add(step_of([10, 10], [False, False]), NO_UPDATES)
     windows.restart_lane(1)
     windows.add(step_of([1, 1], [True, True]), NO_UPDATES)
     (window,) = windows.cut()
-    assert window.episodes == [(11.0, 2), (1.0, 1)]
+    assert window.episodes == [Episode(11.0, 2, 0.5), Episode(1.0, 1, 0.5)]
 
 
 def test_state_round_trip(tmp_path: Path) -> None:
     """Restored from a checkpoint in the middle of a window, they count on as those that were never saved."""
-    config, generator = Config(aggregate_every=4), np.random.default_rng(0)
+    config, generator = Config(aggregate_every=4, lanes=3, **ALIKE), np.random.default_rng(0)
     windows, restored = EpisodeWindows(config, 3), EpisodeWindows(config, 3)
 
     def play(*each: EpisodeWindows) -> list[list[Window]]:
@@ -145,6 +168,6 @@ def test_state_round_trip(tmp_path: Path) -> None:
 
 
 def test_a_state_of_another_number_of_lanes_is_refused() -> None:
-    state = EpisodeWindows(Config(), 3).get_state()
+    state = EpisodeWindows(Config(lanes=3, **ALIKE), 3).get_state()
     with pytest.raises(ValueError, match=r"returns is float64 \(3,\) in the state, float64 \(2,\) here"):
-        EpisodeWindows(Config(), 2).set_state(state)
+        EpisodeWindows(Config(lanes=2, **ALIKE), 2).set_state(state)
