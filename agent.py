@@ -43,12 +43,12 @@ class DQNAgent:
         config: settings; `config.lanes` transitions are remembered at a time. The seed also seeds Keras's global
             generator, from which weights and dropout are drawn.
         symmetries: of the environment (Blob has eight). A random one is applied to each batch, so that what is learned
-            in one view is learned in all, and the agent acts by the mean of the Q-values in all views.
+            in one view is learned in all, and the agent plays by the mean of the Q-values in all views.
 
     Attributes:
         online, target: the networks. `online` is compiled with the optimizer, for Keras's callbacks.
         memory: the replay memory.
-        q_values: compiled, from observations (batch, ...) to the values by which the agent acts, float32 (batch,
+        q_values: compiled, from observations (batch, ...) to the values by which the agent plays, float32 (batch,
             n_actions): the online network's, averaged over all views.
         td_errors: of the latest update, float32 (batch,); empty before the first.
         episodes, steps, updates: counts since the start; steps of all lanes together.
@@ -111,6 +111,8 @@ class DQNAgent:
         update = tf.function(self._gradient_step, input_signature=[batch], jit_compile=suits_xla(self.online))
         self._update = update.get_concrete_function()  # its calls are checked less, and so a tenth faster
         self.q_values: QValues = compile_q_values(self.online, observation_space, self._symmetries)
+        # An eighth of the work. What it gets wrong that the other views get right is one more way to explore.
+        self._values_in_one_view = compile_q_values(self.online, observation_space)
 
     def learn(self) -> list[UpdateStats]:
         """Do the updates that have become due since the last call: one for every `learn_every` steps remembered."""
@@ -124,9 +126,10 @@ class DQNAgent:
             ValueError: the memory is empty.
         """
         config = self.config
-        # Early in the run priorities are poor, so less of their bias is undone (Schaul et al. 2016, section 3.4).
-        beta = config.priority_beta + (1 - config.priority_beta) * self.progress
-        batch = self.memory.sample(config.batch_size, config.n_step, config.discount, self._generator, beta)
+        # Where nothing is random, all targets can be met at once, and the bias of prioritized draws does no harm.
+        batch = self.memory.sample(
+            config.batch_size, config.n_step, config.discount, self._generator, config.priority_beta
+        )
         if self._symmetries:
             symmetry = self._symmetries[int(self._generator.integers(len(self._symmetries)))]
             batch = _transformed(batch, symmetry)
@@ -177,8 +180,9 @@ class DQNAgent:
         Args:
             observations: (batch, ...).
             masks: bool (batch, n_actions), the legal actions; without it all are.
-            epsilon: in [0, 1], one or (batch,); without it, the agent's own of the moment, if there is an observation
-                for each lane, or else the lowest of those.
+            epsilon: in [0, 1], one or (batch,). Without it the agent explores as it does in training: with its own of
+                the moment, if there is an observation for each lane, or else the lowest of those; and it looks at the
+                observations in one view only.
 
         Returns:
             int64 (batch,), counted from 0.
@@ -188,9 +192,10 @@ class DQNAgent:
         batch = len(optree.tree_leaves(observations)[0])
         if masks is None:
             masks = np.ones((batch, self.n_actions), bool)
-        if epsilon is None:
-            epsilon = self.epsilon if batch == self.memory.lanes else self.epsilon[0]
-        return epsilon_greedy(self.q_values, observations, masks, epsilon, self._generator)
+        if epsilon is not None:
+            return epsilon_greedy(self.q_values, observations, masks, epsilon, self._generator)
+        epsilon = self.epsilon if batch == self.memory.lanes else self.epsilon[0]
+        return epsilon_greedy(self._values_in_one_view, observations, masks, epsilon, self._generator)
 
     def remember(self, observations: Observations, actions: npt.ArrayLike, step: Step) -> None:
         """Store one step of every lane.

@@ -47,7 +47,7 @@ class Config:
     checkpoint_every: float = setting(60.0, "seconds between checkpoints, from which --resume continues; 0 writes "
         "none", at_least=0, compared=False)
     init_from: str | None = setting(None, ".model file with initial weights for the network")
-    evaluate_every: int = setting(1_000, "episodes between greedy evaluations, which choose the best model; steps if "
+    evaluate_every: int = setting(5_000, "episodes between greedy evaluations, which choose the best model; steps if "
         "--steps limits the run", at_least=1)
     evaluate_episodes: int = setting(2_000, "seeded starts per greedy evaluation", at_least=1, at_most=1_000_000)
 
@@ -77,12 +77,12 @@ class Config:
     symmetries: bool = setting(True, "learn and act with the symmetries that the environment declares")
     batch_size: int = setting(256, "transitions per update", at_least=1, at_most=65_536)
     prioritized: bool = setting(True, "replay transitions in proportion to their TD error instead of uniformly")
-    priority_alpha: float = setting(0.6, "0 draws uniformly, 1 in proportion to the error", at_least=0, at_most=1)
-    priority_beta: float = setting(0.4, "share of the bias of prioritized draws that weights correct; rises to 1 over "
-        "the run", at_least=0, at_most=1)
+    priority_alpha: float = setting(0.8, "0 draws uniformly, 1 in proportion to the error", at_least=0, at_most=1)
+    priority_beta: float = setting(0.0, "share of the bias of prioritized draws that weights correct: more where games "
+        "are random", at_least=0, at_most=1)
     memory_size: int = setting(250_000, "transitions in the replay memory", at_least=1)
     learn_start: int = setting(1_000, "transitions in the memory before the first update", at_least=1)
-    learn_every: int = setting(16, "environment steps per update", at_least=1)
+    learn_every: int = setting(32, "environment steps per update", at_least=1)
     target_update: str = setting("episodes", "copy the online network to the target network every --target-every "
         "episodes or updates, or blend it in at every update (soft)", choices=("episodes", "updates", "soft"))
     target_every: int = setting(100, "episodes or updates between copies to the target network", at_least=1)
