@@ -232,11 +232,21 @@ def _view(numbers: tf.Tensor, symmetry: Symmetry) -> tf.Tensor:
     return numbers * tf.constant(symmetry.signs, numbers.dtype) if (symmetry.signs < 0).any() else numbers
 
 
-def compile_q_values(model: keras.Model, observation_space: gym.Space, symmetries: Sequence[Symmetry] = ()) -> QValues:
-    """Compile `mean_q_values` for batches of any size, from arrays to float32 (batch, n_actions)."""
+def compile_q_values(
+    model: keras.Model, observation_space: gym.Space, symmetries: Sequence[Symmetry] = (), in_bulk: bool = False
+) -> QValues:
+    """Compile `mean_q_values` for batches of any size, from arrays to float32 (batch, n_actions).
+
+    Args:
+        model: the network.
+        observation_space: of one observation.
+        symmetries: to average over.
+        in_bulk: whether there are many batches, all of one size. XLA pays then, which compiles for each size anew.
+    """
     function = tf.function(
         lambda observations: mean_q_values(model, observations, symmetries),
         input_signature=[batch_signature(observation_space)],
+        jit_compile=in_bulk and suits_xla(model),
     )
     if not symmetries:
         return lambda observations: function(observations).numpy()

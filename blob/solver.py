@@ -130,9 +130,8 @@ def games_of_starts(
     rules: BlobRules, cells: np.ndarray, reward_clip: float = 0.0
 ) -> tuple[Games, tuple[np.ndarray, np.ndarray]]:
     """Set up the games of these starts, cells int64 (k, 3). Returns them with the index of every start in a table."""
-    pairs, game = np.unique(cells[:, FOOD:], axis=0, return_inverse=True)
-    foods, enemies = pairs.T
-    return Games(rules, foods, enemies, reward_clip), (cells[:, PLAYER], game.ravel())
+    pairs, game = np.unique(cells[:, FOOD] * rules.size**2 + cells[:, ENEMY], return_inverse=True)
+    return Games(rules, *np.divmod(pairs, rules.size**2), reward_clip), (cells[:, PLAYER], game)
 
 
 def split_by_game(rules: BlobRules, positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -103,13 +103,14 @@ def _check_weights(saved: SavedModel, model: keras.Model) -> None:
         raise InputError(f"{saved.path} holds no weights for the network that the settings make: the shapes differ")
 
 
-def load_q_values(saved: SavedModel, env: gym.Env, averaged: bool = True) -> QValues:
+def load_q_values(saved: SavedModel, env: gym.Env, averaged: bool = True, in_bulk: bool = False) -> QValues:
     """Return the Q-values by which a saved agent acts: the mean over all symmetries, if it was trained with them.
 
     Args:
         saved: the model.
         env: its environment.
         averaged: False for the Q-values of observations as they are.
+        in_bulk: whether there are many batches, all of one size.
 
     Raises:
         InputError: the weights are of another network, or the table is of another environment.
@@ -119,7 +120,7 @@ def load_q_values(saved: SavedModel, env: gym.Env, averaged: bool = True) -> QVa
         import_tensorflow()  # only now, so that a mistake shows first
         from networks import compile_q_values
 
-        return compile_q_values(load_network(saved, env), env.observation_space, symmetries)
+        return compile_q_values(load_network(saved, env), env.observation_space, symmetries, in_bulk)
     space: Any = env.observation_space
     table = _table(saved, (count_states(space), int(env.action_space.n)))  # type: ignore[attr-defined]
     # The views of a table may differ: where lanes meet in one pair, the last one counts.
