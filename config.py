@@ -71,7 +71,7 @@ class Config:
     reward_clip: float = setting(25.0, "clip rewards to this size when learning, but not in reported returns; 0 does "
         "not clip", at_least=0)
     loss: str = setting("huber", "loss of the TD error", choices=("huber", "mse"))
-    huber_delta: float = setting(25.0, "TD error beyond which the Huber loss grows linearly", above=0)
+    huber_delta: float = setting(1.0, "TD error beyond which the Huber loss grows linearly", above=0)
     weight_decay: float = setting(0.1, "share of a weight that an update removes, times the learning rate", at_least=0)
     gradient_clip: float = setting(0.0, "largest global norm of the gradient; 0 does not clip", at_least=0)
     symmetries: bool = setting(True, "learn and act with the symmetries that the environment declares")

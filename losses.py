@@ -34,7 +34,7 @@ class ScalarQ:
         self._double = config.double
         if config.loss == "mse":
             self._regression: keras.losses.Loss = keras.losses.MeanSquaredError(reduction=None)
-        else:  # grows linearly beyond delta, so that no single error moves the network far (Huber 1964)
+        else:  # grows linearly beyond delta, so that large errors do not drown the small ones (Huber 1964)
             self._regression = keras.losses.Huber(config.huber_delta, reduction=None)
 
     def q_values(self, outputs: tf.Tensor) -> tf.Tensor:
