@@ -31,6 +31,7 @@ class GreedyEvaluation:
         possible: the highest returns that are possible from the fixed starts, float (starts,), where a callback knows
             them and has set them; else None. They are only shown.
         count: evaluations so far.
+        is_look: whether the latest one was a look, which chooses no model.
         worst_seed: of the episode with the lowest return in the latest evaluation, among the first of each lane, as
             only these have a seed of their own.
     """
@@ -40,7 +41,7 @@ class GreedyEvaluation:
         self._envs = make_evaluation_lanes(config, config.evaluate_episodes)
         self.scores: dict[str, float] = {}
         self.possible: np.ndarray | None = None
-        self.count, self.worst_seed = 0, EVALUATION_SEED
+        self.count, self.worst_seed, self.is_look = 0, EVALUATION_SEED, False
         self._evaluated_at = 0
 
     def is_due(self, now: int) -> bool:
@@ -53,8 +54,8 @@ class GreedyEvaluation:
         return now // every > before // every or 2 * before <= now < every
 
     def is_up_to_date(self, now: int) -> bool:
-        """Whether the latest evaluation was at this time."""
-        return self._evaluated_at == now
+        """Whether the latest evaluation was at this time, and no look."""
+        return self._evaluated_at == now and not self.is_look
 
     def evaluate(self, q_values: QValues, now: int, is_last: bool = False) -> GreedyEpisodes:
         """Evaluate a model.
@@ -67,9 +68,9 @@ class GreedyEvaluation:
         Raises:
             InterruptedPlay: `should_stop` said so.
         """
-        is_look = now < self._config.evaluate_every and not is_last
+        self.is_look = now < self._config.evaluate_every and not is_last
         most = self._config.evaluate_episodes
-        episodes = self.play(q_values, min(most, LOOK) if is_look else most)
+        episodes = self.play(q_values, min(most, LOOK) if self.is_look else most)
         self._evaluated_at = now
         self.count += 1
         self.worst_seed = EVALUATION_SEED + int(episodes.returns[: self._envs.count].argmin())
@@ -93,12 +94,14 @@ class GreedyEvaluation:
             "scores": self.scores,
             "evaluated_at": self._evaluated_at,
             "count": self.count,
+            "is_look": self.is_look,
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` saved."""
         self.scores = dict(state["scores"])
         self._evaluated_at, self.count = int(state["evaluated_at"]), int(state["count"])
+        self.is_look = bool(state["is_look"])
 
     def close(self) -> None:
         """Close the environments."""

@@ -215,7 +215,7 @@ class Run:
         """Evaluate the agent. Returns whether it is the best so far, and then saves it. One that was only looked at
         is not compared."""
         returns = self._evaluation.evaluate(self._agent.q_values, self._time(episodes), is_last).returns
-        if len(returns) < self._config.evaluate_episodes:
+        if self._evaluation.is_look:
             return False
         is_best = self._contest.enter(episodes, self._evaluation.scores, returns)
         if is_best:

@@ -27,12 +27,16 @@ def test_looks_are_each_twice_as_late_as_the_one_before(evaluation: GreedyEvalua
     for now in range(50, 3_001, 50):
         if evaluation.is_due(now):
             found.append((now, len(evaluation.evaluate(stay, now).returns)))
+            assert evaluation.is_look == (now < 1_000)
     looks = [(now, LOOK) for now in (50, 100, 200, 400, 800)]
     assert found == looks + [(now, 150) for now in (1_000, 2_000, 3_000)]
 
 
 def test_the_last_evaluation_is_no_look(evaluation: GreedyEvaluation) -> None:
+    evaluation.evaluate(stay, 300)
+    assert not evaluation.is_up_to_date(300)
     assert len(evaluation.evaluate(stay, 300, is_last=True).returns) == 150
+    assert evaluation.is_up_to_date(300)
 
 
 def test_what_is_possible_is_of_the_starts_that_were_played(evaluation: GreedyEvaluation) -> None:
