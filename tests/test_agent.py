@@ -150,27 +150,29 @@ def test_epsilon_by_episodes() -> None:
 
 
 def test_lanes_explore_unequally() -> None:
-    """Four lanes stop at 1/8, 3/8, 5/8 and 7/8 of the way from 0.2 to 1, or at half of that."""
-    config = Config(lanes=4, epsilon_decay=0.5, epsilon_min=0.2)
+    """Four lanes lie at 2, 6, 10 and 14 sixteenths; a sixteenth is lowest, so 1, 5, 9 and 13 fifteenths of the way."""
+    config = Config(lanes=4, epsilon_decay=0.5, epsilon_min=0.4)
     assert config.epsilon(0, 0).tolist() == [1, 1, 1, 1]
-    assert config.epsilon(1, 0) == pytest.approx([0.5, 0.5, 0.7, 0.9])
-    assert config.epsilon(99, 0) == pytest.approx([0.3, 0.5, 0.7, 0.9])
+    assert config.epsilon(1, 0) == pytest.approx([0.5, 0.6, 0.76, 0.92])
+    assert config.epsilon(99, 0) == pytest.approx([0.44, 0.6, 0.76, 0.92])
     half = dataclasses.replace(config, epsilon_spread=0.5, epsilon_schedule="steps", epsilon_steps=10)
-    assert half.epsilon(0, 5) == pytest.approx([0.6, 0.6, 0.6, 0.6])
-    assert half.epsilon(0, 99) == pytest.approx([0.25, 0.35, 0.45, 0.55])
+    assert half.epsilon(0, 5) == pytest.approx([0.7, 0.7, 0.7, 0.7])
+    assert half.epsilon(0, 99) == pytest.approx([0.42, 0.5, 0.58, 0.66])
+    lowest = Config(lanes=32, epsilon_min=0.1).lowest_epsilons()
+    assert lowest[:2].tolist() == [0.1, 0.1] and np.all(np.diff(lowest[1:]) > 0)
 
 
 def test_each_lane_acts_by_its_own_epsilon() -> None:
-    """With lowest epsilons of 0.25 and 0.75, a lane differs from the greedy action in 2/3 of that share of the time."""
+    """With lowest epsilons of 0.2 and 11/15, a lane differs from the greedy action in 2/3 of that share of the time."""
     agent = DQNAgent(FEATURES, gym.spaces.Discrete(3), dataclasses.replace(SMALL, lanes=2, epsilon_spread=1.0))
     agent.episodes = 10**9
     observations = np.random.default_rng(0).random((2, 2)).astype(np.float32)
     greedy = agent.act(observations, epsilon=0.0)
     differing = np.mean([agent.act(observations) != greedy for _ in range(3_000)], axis=0)
-    assert differing == pytest.approx([1 / 6, 1 / 2], abs=0.04)  # four standard deviations of at most 0.009
+    assert differing == pytest.approx([2 / 15, 22 / 45], abs=0.04)  # four standard deviations of at most 0.009
     # For another number of observations there are no lanes: the lowest epsilon counts.
     many = np.tile(observations[:1], (3_000, 1))
-    assert (agent.act(many) != agent.act(many, epsilon=0.0)).mean() == pytest.approx(1 / 6, abs=0.04)
+    assert (agent.act(many) != agent.act(many, epsilon=0.0)).mean() == pytest.approx(2 / 15, abs=0.04)
 
 
 def test_lineage_epsilon_after_1000_episodes() -> None:

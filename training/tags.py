@@ -11,7 +11,6 @@ def tag(name: str) -> str:
     return f"{group}/{rest}" if group in ("reward", "greedy", "see") else f"run/{name}"
 
 
-SHOWN = 1 / 8  # the share of a window's episodes of which the rewards are, at least
 REWARD_AVG, REWARD_MIN, REWARD_MAX = tag("reward_avg"), tag("reward_min"), tag("reward_max")
 GREEDY_AVG, GREEDY_OPTIMUM, GREEDY_RANDOM = tag("greedy_avg"), tag("greedy_optimum"), tag("greedy_random")
 EPISODE_LENGTH, STEPS, UPDATES = tag("episode_length"), tag("steps"), tag("updates")
@@ -45,7 +44,8 @@ class Chart(NamedTuple):
 # In reading order: the returns first, then what explains them.
 CHARTS = (
     # Not the lowest and the highest: one bad start of thousands would look like a collapse.
-    Chart("reward: of training, of greedy play, and the best possible", (REWARD_AVG, GREEDY_AVG, GREEDY_OPTIMUM)),
+    Chart("reward of training, of the lanes that explore least", (REWARD_AVG,)),
+    Chart("reward of greedy play, and the best possible from the same starts", (GREEDY_AVG, GREEDY_OPTIMUM)),
     # 99.9% and 99.999% would be one line.
     Chart("missing to 100% of the optimum, as a power of ten: 2 is random play, -4 nothing", (MISSING,)),
     Chart("epsilon", (EPSILON,)),

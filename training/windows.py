@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +12,6 @@ from config import Config
 from environments.lanes import Step
 from environments.spaces import check_like
 from losses import UpdateStats
-from training.tags import SHOWN
 
 MOST = 500  # windows of a run that --steps limits: what a screen can show
 
@@ -44,11 +42,11 @@ class Window(NamedTuple):
     def logs(self) -> dict[str, float]:
         """Aggregate the window. Loss and Q-values are left out if it has no update.
 
-        Returns and lengths are those of the eighth of the episodes whose lanes explore least, with all whose lanes
-        explore as little: of lanes that act at random one would learn nothing about the agent.
+        Returns and lengths are those of the episodes whose lanes explore least: of lanes that act at random one would
+        learn nothing about the agent.
         """
         totals, all_lengths, epsilons = np.array(self.episodes).T
-        shown = epsilons <= np.sort(epsilons)[math.ceil(SHOWN * len(epsilons)) - 1]
+        shown = epsilons == epsilons.min()
         returns, lengths = totals[shown], all_lengths[shown]
         logs = {
             "reward_avg": float(returns.mean()),

@@ -75,11 +75,11 @@ def runs(address: str) -> list[str]:
 
 
 def test_pages(tensorboard: str, browser: Any) -> None:
-    """The address that a run prints opens the seven charts. Pictures and histograms are there, and a table compares the
+    """The address that a run prints opens the eight charts. Pictures and histograms are there, and a table compares the
     runs."""
     SCREENSHOTS.mkdir(exist_ok=True)
     needed = {
-        CHARTS_PAGE.partition("#")[2]: {"line": 7, "drawn": 7},
+        CHARTS_PAGE.partition("#")[2]: {"line": 8, "drawn": 8},
         "images": {
             "image": 4
         },  # greedy play, untrained and trained, from the fixed start and the worst, and the policy map

@@ -53,14 +53,20 @@ def test_a_window_by_hand() -> None:
 
 
 def test_the_episodes_of_the_lanes_that_explore_least_are_shown() -> None:
-    """An eighth of nine episodes is one and an eighth, so two: those of lanes 0 and 1. Lane i returns i."""
-    windows = EpisodeWindows(Config(aggregate_every=9, lanes=9, epsilon_spread=0.5), 9)
-    windows.add(step_of([0] * 9, [False] * 8 + [True]), NO_UPDATES)
-    windows.add(all_end(9), NO_UPDATES)
+    """Of 32 lanes two never explore in the end; lane i returns i. Where neither ends an episode, it is the next."""
+    windows = EpisodeWindows(Config(aggregate_every=32, epsilon_spread=0.5), 32)
+    windows.add(step_of([0] * 32, [False] * 32), NO_UPDATES)
+    windows.add(all_end(32), NO_UPDATES)
     (window,) = windows.cut()
-    assert window.episodes[0] == Episode(0.0, 1, 0.5 * 8.5 / 9)
-    logs = window.logs()  # of lane 8, with one step, and lanes 0 to 7, with two
+    # Lane 2 lies at 5/64, which is 1/64 beyond a sixteenth: 1/60 of the rest, half of which the lanes are spread over.
+    assert [episode.epsilon for episode in window.episodes[:3]] == pytest.approx([0, 0, 1 / 120])
+    logs = window.logs()
     assert (logs["reward_min"], logs["reward_avg"], logs["reward_max"], logs["episode_length"]) == (0, 0.5, 1, 2)
+    windows.add(step_of([1] * 32, [False, False] + [True] * 30), NO_UPDATES)
+    windows.add(step_of([2] * 32, [False, False] + [True] * 30), NO_UPDATES)
+    (window,) = windows.cut()
+    logs = window.logs()  # lane 2, twice or once: the window ends with the second episode of the next lane
+    assert (logs["reward_min"], logs["reward_avg"], logs["reward_max"]) == (1, 1.5, 2)
 
 
 def test_all_episodes_are_shown_where_lanes_explore_equally() -> None:
