@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from PIL import Image
 
 from config import Config
 from console.errors import InputError
@@ -95,16 +94,16 @@ def _is_power_of_two(number: int) -> bool:
 
 def film(env: gym.Env, q_values: QValues, seed: int) -> bytes:
     """Film a greedy episode as a GIF of a few seconds; of a long one, every other frame is left out, or more."""
-    frames: list[Image.Image] = []
+    frames: list[np.ndarray] = []
     stride = 1
     episode = Episode(env, q_values)
     episode.reset(seed)
     while True:
         is_over = episode.ending or episode.length == MOST_STEPS
         if is_over or episode.length % stride == 0:
-            frames.append(shrunk(cast(np.ndarray, env.render())))
+            frames.append(np.array(env.render()))  # shrunk at the end, as many are left out
         if is_over:
-            return encode_gif(frames, 4 if len(frames) < 20 else 15)
+            return encode_gif([shrunk(frame) for frame in frames], 4 if len(frames) < 20 else 15)
         if len(frames) == MOST_FRAMES:
             del frames[1::2]
             stride *= 2

@@ -187,7 +187,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, dict[
     folder = tmp_path_factory.mktemp("run")
     config = Config(
         env_args={"size": 4}, seed=1, lanes=2, episodes=40, learn_start=9, evaluate_episodes=2, network="dense",
-        models_dir=str(folder / "models"), logs_dir=str(folder / "logs"), memory_size=99,
+        max_episode_steps=20, models_dir=str(folder / "models"), logs_dir=str(folder / "logs"), memory_size=99,
     )  # fmt: skip
     run = train(config)
     return run, newest_manifest(run.log_dir / "checkpoints")
