@@ -122,11 +122,9 @@ def _random_level(log: RunLog) -> tuple[float, float] | None:
     if not is_random.any():
         return None
     spans = (log.curves[REWARD_MAX] - log.curves[REWARD_MIN])[is_random]
-    # The span of a few dozen draws is about four standard deviations, that of three to six about two. Where lanes
-    # explore unequally, a sixteenth of them is shown.
-    share, width = (1 / 16, 2) if log.config.epsilon_spread else (1, 4)
-    counts = share * np.diff(log.episodes[REWARD_AVG], prepend=0)[is_random]
-    errors = 2 * spans.mean() / width / np.sqrt(counts.sum())
+    # The span of a few dozen draws is about four standard deviations.
+    counts = np.diff(log.episodes[REWARD_AVG], prepend=0)[is_random]
+    errors = 2 * spans.mean() / 4 / np.sqrt(counts.sum())
     return float(averages[is_random].mean()), float(errors)
 
 

@@ -196,9 +196,10 @@ class Run:
 
     def _logs(self, window: Window) -> dict[str, float]:
         agent = self._agent
+        epsilon = float(agent.epsilon[0])  # of the lane that explores least
         return {
-            **window.logs(),
-            "epsilon": float(agent.epsilon[0]),  # of the lane that explores least
+            **window.logs(epsilon),
+            "epsilon": epsilon,
             "q_limit": self._guard.q_limit,
             "learning_rate": float(agent.online.optimizer.learning_rate),
             "steps_per_second": self._clock.window_speed(agent.steps),

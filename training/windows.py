@@ -39,14 +39,17 @@ class Window(NamedTuple):
     episodes: Sequence[Episode]
     updates: Sequence[UpdateStats]
 
-    def logs(self) -> dict[str, float]:
+    def logs(self, epsilon: float = 0.0) -> dict[str, float]:
         """Aggregate the window. Loss and Q-values are left out if it has no update.
 
-        Returns and lengths are those of the episodes whose lanes explore least: of lanes that act at random one would
-        learn nothing about the agent.
+        Returns and lengths are those of the episodes in the lanes that explore least: of lanes that act at random one
+        would learn nothing about the agent.
+
+        Args:
+            epsilon: that of those lanes now.
         """
         totals, all_lengths, epsilons = np.array(self.episodes).T
-        shown = epsilons == epsilons.min()
+        shown = epsilons <= max(epsilon, epsilons.min())  # at the start epsilon is as high in all lanes
         returns, lengths = totals[shown], all_lengths[shown]
         logs = {
             "reward_avg": float(returns.mean()),

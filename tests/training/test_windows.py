@@ -62,6 +62,9 @@ def test_the_episodes_of_the_lanes_that_explore_least_are_shown() -> None:
     assert [episode.epsilon for episode in window.episodes[:3]] == pytest.approx([0, 0, 1 / 120])
     logs = window.logs()
     assert (logs["reward_min"], logs["reward_avg"], logs["reward_max"], logs["episode_length"]) == (0, 0.5, 1, 2)
+    logs = window.logs(epsilon=1 / 120)  # as high in lane 2 as in the first two
+    assert (logs["reward_min"], logs["reward_avg"], logs["reward_max"]) == (0, 1, 2)
+    assert window.logs(epsilon=1.0)["reward_max"] == 31
     windows.add(step_of([1] * 32, [False, False] + [True] * 30), NO_UPDATES)
     windows.add(step_of([2] * 32, [False, False] + [True] * 30), NO_UPDATES)
     (window,) = windows.cut()
