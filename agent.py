@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from config import Config
 from console.errors import InputError
-from environments.actions import epsilon_greedy
+from environments.actions import epsilon_greedy, one_each
 from environments.lanes import Step
 from environments.reused import ActedOn
 from environments.spaces import Observations, QValues, check_like, example_observation
@@ -112,7 +112,9 @@ class DQNAgent:
         self._update = update.get_concrete_function()  # its calls are checked less, and so a tenth faster
         self.q_values: QValues = compile_q_values(self.online, observation_space, self._symmetries)
         # An eighth of the work. What it gets wrong that the other views get right is one more way to explore.
-        self._values_in_one_view = compile_q_values(self.online, observation_space)
+        self._values_in_one_view = (
+            compile_q_values(self.online, observation_space) if self._symmetries else self.q_values
+        )
 
     def learn(self) -> list[UpdateStats]:
         """Do the updates that have become due since the last call: one for every `learn_every` steps remembered."""
@@ -194,8 +196,9 @@ class DQNAgent:
             masks = np.ones((batch, self.n_actions), bool)
         if epsilon is not None:
             return epsilon_greedy(self.q_values, observations, masks, epsilon, self._generator)
-        epsilon = self.epsilon if batch == self.memory.lanes else self.epsilon[0]
-        return epsilon_greedy(self._values_in_one_view, observations, masks, epsilon, self._generator)
+        return epsilon_greedy(
+            self._values_in_one_view, observations, masks, one_each(self.epsilon, batch), self._generator
+        )
 
     def remember(self, observations: Observations, actions: npt.ArrayLike, step: Step) -> None:
         """Store one step of every lane.

@@ -241,7 +241,7 @@ def compile_q_values(
         model: the network.
         observation_space: of one observation.
         symmetries: to average over.
-        in_bulk: whether there are many batches, all of one size. XLA pays then, which compiles for each size anew.
+        in_bulk: whether there are many batches of one size. XLA pays then, which compiles for each size anew.
     """
     function = tf.function(
         lambda observations: mean_q_values(model, observations, symmetries),

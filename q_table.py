@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gymnasium.spaces import Discrete, MultiDiscrete
 
 from config import Config
-from environments.actions import epsilon_greedy, legal_values
+from environments.actions import epsilon_greedy, legal_values, one_each
 from environments.lanes import Step
 from environments.reused import ActedOn
 from environments.spaces import Observations, check_like
@@ -118,8 +118,7 @@ class QTableAgent:
             masks = np.ones((len(observations), self.n_actions), bool)
         self._acted_on.keep(observations)
         self._masks = np.array(masks)
-        if epsilon is None:
-            epsilon = self.epsilon if len(observations) == self.config.lanes else self.epsilon[0]
+        epsilon = one_each(self.epsilon, len(observations)) if epsilon is None else epsilon
         actions = epsilon_greedy(self.q_values, observations, masks, epsilon, self._generator)
         return np.where(self._next_actions >= 0, self._next_actions, actions)
 

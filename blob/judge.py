@@ -115,7 +115,9 @@ def judge_model(saved: SavedModel) -> Judgement:
     with closing(make_saved_env(saved)) as env:
         blob = env.unwrapped
         assert isinstance(blob, BlobEnv)
-        q_values = load_q_values(saved, env, averaged=False, in_bulk=True)
+        # A sample is played step by step, in batches that shrink.
+        in_bulk = blob.rules.n_starts <= MOST_STARTS
+        q_values = load_q_values(saved, env, averaged=False, in_bulk=in_bulk)
     return judge(blob.rules, q_values, config.discount, config.reward_clip, config.symmetries)
 
 
@@ -207,11 +209,10 @@ def _mean(numbers: np.ndarray) -> float:
 
 
 def q_values_of_boards(rules: BlobRules, q_values: QValues, positions: np.ndarray) -> np.ndarray:
-    """Compute the Q-values (n, 9) of boards, int64 (n, 3, 2), in batches of one size that fit into memory."""
+    """Compute the Q-values (n, 9) of boards, int64 (n, 3, 2), in batches that fit into memory."""
     batch = max(1, min(BATCH, BATCH_CELLS // rules.size**2))
-    filled = np.concatenate([positions, np.repeat(positions[:1], -len(positions) % batch, axis=0)])
-    parts = np.split(filled, len(filled) // batch)
-    return np.concatenate([q_values(rules.observe(boards)) for boards in parts])[: len(positions)]
+    parts = (positions[i : i + batch] for i in range(0, len(positions), batch))
+    return np.concatenate([q_values(rules.observe(boards)) for boards in parts])
 
 
 def _views(rules: BlobRules) -> list[Symmetry]:

@@ -75,6 +75,11 @@ def epsilon_greedy(
     return actions
 
 
+def one_each(epsilons: np.ndarray, batch: int) -> np.ndarray:
+    """Return the lanes' epsilons, rising (lanes,), if the batch has one observation for each lane, else the lowest."""
+    return epsilons if len(epsilons) == batch else epsilons[:1]
+
+
 def best_actions(q_values: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Pick the legal action of the highest value: int64 (batch,), from float and bool (batch, n_actions)."""
     return legal_values(q_values, masks).argmax(axis=1)

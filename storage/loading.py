@@ -110,7 +110,7 @@ def load_q_values(saved: SavedModel, env: gym.Env, averaged: bool = True, in_bul
         saved: the model.
         env: its environment.
         averaged: False for the Q-values of observations as they are.
-        in_bulk: whether there are many batches, all of one size.
+        in_bulk: whether there are many batches of one size.
 
     Raises:
         InputError: the weights are of another network, or the table is of another environment.

@@ -41,6 +41,7 @@ from training.models import ModelRecord
 from training.result import RunResult
 from training.summary import summary
 from training.tags import tag
+from training.windows import Window
 
 MakeConfig = Callable[..., Config]
 TIMES = {"run/steps_per_second"}
@@ -161,6 +162,21 @@ def test_the_last_evaluation_is_logged_by_a_run_of_so_many_steps(small_config: M
     assert [logs["steps"] for logs in recorder.windows] == [3, 7, 12, 15]
     assert ["greedy_avg" in logs for logs in recorder.windows] == [True, True, False, True]
     assert looking.evaluation.count == 3
+
+
+def test_windows_show_the_lanes_that_explore_least_now(
+    small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, given, logs = Recorder(), [], Window.logs
+
+    def noting(window: Window, epsilon: float) -> dict[str, float]:
+        given.append(epsilon)
+        return logs(window, epsilon)
+
+    monkeypatch.setattr(Window, "logs", noting)
+    train(small_config(epsilon_decay=0.99, aggregate_every=10), [recorder])
+    assert given == [window["epsilon"] for window in recorder.windows]
+    assert given[0] == pytest.approx(0.99**10, abs=0.05) and given[-1] == pytest.approx(0.99**60, abs=0.05)
 
 
 def test_windows_that_end_in_one_step_share_updates_and_speed(small_config: MakeConfig) -> None:

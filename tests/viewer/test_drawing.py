@@ -21,7 +21,7 @@ from viewer.drawing import (
     side_by_side,
     with_caption,
     with_q_values,
-)  # fmt: skip
+)
 
 RULES = BlobRules(size=4)
 FOOD, ENEMY = 5, 10
