@@ -1,5 +1,6 @@
 """TensorFlow is imported once for all tests, quietly."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from console.tensorflow_import import import_tensorflow
 
 pytest.register_assert_rewrite("histories")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # every core has a worker of its own
 import_tensorflow()
 
 from agent import DQNAgent  # noqa: E402
@@ -126,6 +128,7 @@ def small_config(tmp_path: Path) -> Callable[..., Config]:
             "evaluate_episodes": 20,
             "batch_size": 16,
             "learn_start": 50,
+            "max_episode_steps": 40,  # most of the time would go into films of untrained agents
             "models_dir": str(tmp_path / "models"),
             "logs_dir": str(tmp_path / "logs"),
         }

@@ -48,7 +48,7 @@ def test_a_sound_run(small_config: MakeConfig) -> None:
     ],
 )
 def test_runs_that_were_made_to_be_wrong(small_config: MakeConfig, settings: dict[str, Any], expected: str) -> None:
-    assert re.search(expected, findings(small_config(**{"symmetries": False, **settings})))
+    assert re.search(expected, findings(small_config(**{"symmetries": False, "max_episode_steps": None, **settings})))
 
 
 def test_a_run_that_stopped_itself(small_config: MakeConfig) -> None:
@@ -79,7 +79,7 @@ def test_a_run_that_collapsed(small_config: MakeConfig) -> None:
     """It learned to win; then it always moves the same way."""
     config = small_config(
         episodes=600, lanes=8, learn_every=4, batch_size=64, epsilon_decay=0.995, epsilon_min=0.1, evaluate_every=100,
-        learning_rate_schedule="linear", epsilon_spread=0.0,
+        learning_rate_schedule="linear", epsilon_spread=0.0, max_episode_steps=None,
     )  # fmt: skip
     run = train(config, [Spoil(29, 100.0)])
     (text,) = find_problems(read_run(run.log_dir))

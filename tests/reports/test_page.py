@@ -69,7 +69,7 @@ def page_of_a_run(config: Config, path: Path) -> Path:
 
 def test_the_page_in_a_browser(small_config: MakeConfig, browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
-    model = page_of_a_run(small_config(), path)
+    model = page_of_a_run(small_config(max_episode_steps=None), path)
     browser.get(path.as_uri())
     assert (
         browser.execute_script("return performance.getEntriesByType('resource').length") == 0
@@ -171,7 +171,7 @@ def test_other_environments_have_a_page_without_a_board(small_config: MakeConfig
 def test_the_judge_and_the_board_close_their_environments(
     small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = train(small_config(episodes=20))
+    run = train(small_config(episodes=20, max_episode_steps=None))
     assert run.best
     closed = []
     monkeypatch.setattr(BlobEnv, "close", lambda self: closed.append(self))
@@ -182,14 +182,14 @@ def test_the_judge_and_the_board_close_their_environments(
 
 
 def test_a_blob_run_whose_model_is_gone(small_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
-    run = train(small_config(episodes=20))
+    run = train(small_config(episodes=20, max_episode_steps=None))
     page = make_page(read_run(run.log_dir), None)
     assert "What it has learned" not in page and "How it learned" in page
     assert f"no model of this run is in {run.config.models_dir}" in capsys.readouterr().out
 
 
 def test_a_model_of_another_game(small_config: MakeConfig, tmp_path: Path) -> None:
-    run = train(small_config(episodes=20))
+    run = train(small_config(episodes=20, max_episode_steps=None))
     save_untrained(tmp_path / "x.model", Config(env_args={"size": 5}))
     with pytest.raises(InputError, match=r"x.model is of another game than the run"):
         make_page(read_run(run.log_dir), tmp_path / "x.model")

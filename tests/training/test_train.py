@@ -329,7 +329,7 @@ def test_agent_learns_the_optimum_of_a_tiny_board(small_config: MakeConfig) -> N
     """On 3x3 the greedy player wins from all 504 starts, nearly as fast as possible."""
     config = small_config(env_args={"size": 3}, episodes=2500, lanes=16, batch_size=128, epsilon_decay=0.997)
     config = dataclasses.replace(config, evaluate_every=500, evaluate_episodes=500, learn_every=4, target_every=50)
-    config = dataclasses.replace(config, network="auto")
+    config = dataclasses.replace(config, network="auto", max_episode_steps=None)
     run = train(dataclasses.replace(config, aggregate_every=50))
     verdict = judge_model(read_model(best_of(run).path))
     assert verdict.n_starts == verdict.won == 504
@@ -370,6 +370,7 @@ def test_training_knows_nothing_of_the_optimum(tmp_path: Path) -> None:
 def test_cartpole_trains(small_config: MakeConfig) -> None:
     """The same agent, with a dense network to suit the space, does far better than the 22 steps of random play."""
     config = small_config(env="CartPole-v1", env_args={}, episodes=120, lanes=8, batch_size=64, discount=0.99)
+    config = dataclasses.replace(config, max_episode_steps=None)
     config = dataclasses.replace(config, epsilon_decay=0.97, epsilon_min=0.02, learn_every=4, learn_start=500, seed=8)
     config = dataclasses.replace(config, n_step=3, double=True, learning_rate=1e-3, network="auto")
     run = train(dataclasses.replace(config, evaluate_every=60))
