@@ -195,10 +195,8 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     judged = run(str(ROOT / "evaluate.py"), model.parent.name, "--exact", cwd=tmp_path)
     assert judged.stdout.strip() in resumed.stdout
     assert_refused(run(*resume, cwd=tmp_path), "is finished: --episodes, above 800")
-    (log_dir,) = tmp_path.glob("logs/*")
-    found = run(str(ROOT / "report.py"), str(log_dir), cwd=tmp_path)
+    found = run(str(ROOT / "report.py"), cwd=tmp_path)
     assert found.returncode == 0 and (found.stdout.startswith("- ") or found.stdout.startswith("nothing looks wrong: "))
-    assert run(str(ROOT / "report.py"), cwd=tmp_path).stdout == found.stdout  # the latest run
     slow = ["--episodes", "100", "--learning-rate", "1e-9", "--init-from", str(moved)]
     begun = run(str(ROOT / "train.py"), *arguments, *slow, cwd=tmp_path / "logs")
     assert begun.returncode == 0, begun.stderr
