@@ -133,7 +133,8 @@ class Config:
         Raises:
             InputError: a setting is wrong, as for the constructor.
         """
-        suitable = preset_of(settings.get("env", cls.env), settings.get("method", cls.method))
+        env, method = settings.get("env", cls.env), settings.get("method", cls.method)
+        suitable = preset_of(env, method, settings.get("env_args", {}))
         preset = PRESETS.get(settings.setdefault("preset", suitable), {})
         env_args = {**preset.get("env_args", {}), **settings.get("env_args", {})}
         return cls(**{**preset, **settings, "env_args": env_args})

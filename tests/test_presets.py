@@ -92,7 +92,8 @@ def test_settings_of_a_file_and_of_its_bases(name: str) -> None:
 def test_bases_are_no_presets() -> None:
     assert list(PRESETS) == [
         *("Acrobot-v1", "CartPole-v1", "CliffWalking-v1", "FrozenLake-v1", "LunarLander-v3", "MountainCar-v0"),
-        *("Taxi-v4", "atari", "blob-table", "blob-table-on-policy", "default", "doom", "generic", "table", "tutorial"),
+        *("Taxi-v4", "atari", "blob-20", "blob-50", "blob-table", "blob-table-on-policy", "default", "doom", "generic"),
+        *("table", "tutorial"),
     ]
 
 
@@ -119,3 +120,13 @@ def test_the_preset_that_suits(env: str, network: str, off_policy: str, on_polic
     assert preset_of(env) == network
     for method in METHODS[1:]:
         assert preset_of(env, method) == (on_policy if "sarsa" in method else off_policy)
+
+
+@pytest.mark.parametrize(
+    ("size", "preset"),
+    [(2, "default"), (14, "default"), (15, "blob-20"), (30, "blob-20"), (31, "blob-50"), ("x", "default")],
+)
+def test_the_settings_follow_from_the_size(size: object, preset: str) -> None:
+    assert preset_of("Blob-v0", "dqn", {"size": size}) == Config.from_preset(env_args={"size": size}).preset == preset
+    assert preset_of("Blob-v0", "q-learning", {"size": size}) == "blob-table"
+    assert preset_of("CartPole-v1", "dqn", {"size": size}) == "CartPole-v1"
