@@ -33,3 +33,18 @@ def pixels_for_convolution(observation_space: gym.Space, n_actions: int) -> kera
 def without_attention(observation_space: gym.Space, n_actions: int) -> keras.Model:
     """Build the network without looks from rows and columns: the convolution is all that it sees."""
     return _with("_looks_along", lambda *_: [], observation_space, n_actions)
+
+
+def without_normalization(observation_space: gym.Space, n_actions: int) -> keras.Model:
+    """Build the network without layer normalization."""
+    return _with("_dense", _dense_with(normalized=False), observation_space, n_actions)
+
+
+def with_two_layers(observation_space: gym.Space, n_actions: int) -> keras.Model:
+    """Build the network with two dense layers instead of three."""
+    return _with("_dense", _dense_with(n_layers=2), observation_space, n_actions)
+
+
+def _dense_with(**other: Any) -> Callable[..., keras.KerasTensor]:
+    dense = networks._dense
+    return lambda features, units, **settings: dense(features, units, **{**settings, **other})

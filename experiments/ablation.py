@@ -34,6 +34,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without the convolution": {"network": f"{NETWORKS}:without_convolution"},
     "pixels for the convolution": {"network": f"{NETWORKS}:pixels_for_convolution"},
     "without the attention": {"network": f"{NETWORKS}:without_attention"},
+    "without normalization": {"network": f"{NETWORKS}:without_normalization"},
+    "two dense layers": {"network": f"{NETWORKS}:with_two_layers"},
     "constant learning rate": {"learning_rate_schedule": "constant"},
     "mean squared error": {"loss": "mse"},
     "soft target": {"target_update": "soft"},
@@ -68,6 +70,7 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
     from blob.callbacks import PercentOfOptimum
     from blob.judge import judge_model
     from storage.model_file import read_model
+    from storage.trust import untrusted_settings
     from train import train
 
     curve: list[Row] = []
@@ -90,7 +93,7 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
         run = train(config, [PercentOfOptimum(config), Record()])
         took = time.perf_counter() - began
         assert run.best
-        verdict = judge_model(read_model(run.best.path))
+        verdict = judge_model(read_model(run.best.path, untrusted_settings(config)))
     counts = run.episodes, run.updates, took, verdict.mean, verdict.percent_of_optimum
     outcomes = verdict.won, verdict.lost, verdict.never_ending, verdict.n_starts
     return curve, dict(zip(RESULTS, (variant, seed, *counts, *outcomes), strict=True))

@@ -66,6 +66,7 @@ def train_once(settings: dict[str, Any], episodes: int) -> Choice:
     import_tensorflow()
     from storage.loading import load_q_values, make_saved_env
     from storage.model_file import read_model
+    from storage.trust import untrusted_settings
     from train import train
     from training.callbacks import RunCallback
     from training.greedy_play import make_evaluation_lanes, play_greedily
@@ -83,7 +84,7 @@ def train_once(settings: dict[str, Any], episodes: int) -> Choice:
         config = Config.from_preset(**settings, models_dir=f"{folder}/models", logs_dir=f"{folder}/logs")
         run = train(config, [Collect()])
         assert run.best
-        saved = read_model(run.best.path)
+        saved = read_model(run.best.path, untrusted_settings(config))
         kept_q_values = load_q_values(saved, make_saved_env(saved))
     agent = run.agent
     if not all(np.array_equal(a, b) for a, b in zip(met[-1], agent.get_weights(), strict=True)):

@@ -47,6 +47,7 @@ def train_once(env: str, seed: int) -> Row:
     import_tensorflow()
     from storage.loading import load_q_values, make_saved_env
     from storage.model_file import read_model
+    from storage.trust import untrusted_settings
     from train import train
     from training.greedy_play import make_evaluation_lanes, play_greedily
 
@@ -56,7 +57,7 @@ def train_once(env: str, seed: int) -> Row:
         run = train(config)
         seconds = time.perf_counter() - began
         assert run.best
-        saved = read_model(run.best.path)
+        saved = read_model(run.best.path, untrusted_settings(config))
         q_values = load_q_values(saved, make_saved_env(saved))
     with make_evaluation_lanes(config, EPISODES, most=EPISODES) as envs:
         returns = play_greedily(envs, q_values, EPISODES, SCORE_SEED, config).returns

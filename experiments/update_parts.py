@@ -1,10 +1,11 @@
-"""Compares the time of an update with that of its matrix products and convolutions alone:
-python -m experiments.update_parts"""
+"""Compares the time of an update with that of its matrix products and convolutions alone, and with that of updates of
+networks without one of their parts: python -m experiments.update_parts"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 PRODUCTS = ("MatMul", "BatchMatMulV2", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
 MOST = 1.25  # an update should take at most this many times as long as its products
 ROUNDS = 10
+ABLATED = Path(__file__).with_name("ablated_networks.py")
+ABLATIONS = ("without_convolution", "without_attention", "without_normalization", "with_two_layers")
 
 
 def products_of(graph: Any) -> list[Any]:
@@ -97,31 +100,54 @@ def median_ms(function: Callable[[], Any], repeats: int) -> float:
     return float(np.median(times)) * 1e3
 
 
-def compare(preset: str, repeats: int) -> None:
-    """Time an update and its products in turns, and print both."""
+def agent_and_batch(config: Config) -> tuple[DQNAgent, Any]:
+    """Make an untrained agent for Blob, and a batch of boards to learn from."""
     import tensorflow as tf
 
     from agent import DQNAgent
 
-    config = Config(seed=0, preset=preset, **PRESETS[preset])
     rules = BlobRules()
     agent = DQNAgent(rules.observation_space(), Discrete(len(MOVES)), config)
     n, generator = config.batch_size, np.random.default_rng(0)
     boards = tf.constant(rules.observe(rules.start_positions(generator.integers(rules.n_starts, size=n))))
-    batch = batch_of(boards, len(MOVES), tf.constant(generator.random(n), tf.float32))
+    return agent, batch_of(boards, len(MOVES), tf.constant(generator.random(n), tf.float32))
+
+
+def in_turns(functions: Sequence[Callable[[], Any]], repeats: int) -> list[float]:
+    """Measure the median milliseconds of a call of each function, in alternating rounds."""
+    for function in functions:
+        median_ms(function, 10)  # compile it and warm up
+    rounds = [[median_ms(function, repeats) for function in functions] for _ in range(ROUNDS)]
+    return np.median(rounds, axis=0).tolist()
+
+
+def compare(preset: str, repeats: int) -> None:
+    """Time an update and its products in turns, and print both."""
+    import tensorflow as tf
+
+    config = Config(seed=0, preset=preset, **PRESETS[preset])
+    agent, batch = agent_and_batch(config)
     ops = products_of(update_graph(agent, batch))
     parts = alone(ops)
     timed = [lambda: agent._update(batch), tf.function(parts), tf.function(parts, jit_compile=True)]
-    for function in timed:
-        median_ms(function, 10)  # compile it and warm up
-    rounds = [[median_ms(function, repeats) for function in timed] for _ in range(ROUNDS)]
-    took, *candidates = np.median(rounds, axis=0)
+    took, *candidates = in_turns(timed, repeats)
     products = min(candidates)
-    flops = (4 + config.double) * n * forward_flops(agent.online)
+    flops = (4 + config.double) * config.batch_size * forward_flops(agent.online)
     peak = matmul_gflops()
-    print(f"{preset} preset, batch {n}: an update takes {took:.2f} ms, its {len(ops)} matrix products")
+    print(f"{preset} preset, batch {config.batch_size}: an update takes {took:.2f} ms, its {len(ops)} matrix products")
     print(f"and convolutions alone {products:.2f} ms: {took / products:.2f} times (at most {MOST} is wanted)")
     print(f"{flops / took / 1e6:.0f} GFLOP/s, {flops / took / 1e6 / peak:.0%} of the matrix-product peak of {peak:.0f}")
+
+
+def cost_of_parts(repeats: int) -> None:
+    """Time updates of the default preset's network and of those without one of its parts in turns, and print them."""
+    updates = []
+    for network in (Config.network, *(f"{ABLATED}:{name}" for name in ABLATIONS)):
+        agent, batch = agent_and_batch(Config(seed=0, network=network))
+        updates.append(lambda update=agent._update, batch=batch: update(batch))
+    whole, *ablated = in_turns(updates, repeats)
+    for name, took in zip(ABLATIONS, ablated, strict=True):
+        print(f"{name.replace('_', ' ')}: {took:.2f} ms, {whole - took:+.2f} ms saved of {whole:.2f}")
 
 
 def main() -> None:
@@ -137,6 +163,8 @@ def main() -> None:
         import_tensorflow()
     print(machine(), flush=True)
     compare(arguments.preset, arguments.repeats)
+    if arguments.preset == Config.preset:
+        cost_of_parts(arguments.repeats)
 
 
 if __name__ == "__main__":

@@ -377,6 +377,8 @@ def test_xla_compiles_neither_large_convolutions_nor_large_boards() -> None:
         ("without_convolution", 2 * 231),
         ("pixels_for_convolution", 300 + 2 * 231),
         ("without_attention", 400),
+        ("without_normalization", 400 + 2 * 231),
+        ("with_two_layers", 400 + 2 * 231),
     ],
 )
 def test_ablated_networks(ablated: str, inputs: int) -> None:
@@ -384,4 +386,10 @@ def test_ablated_networks(ablated: str, inputs: int) -> None:
     model = build_q_network(BOARD, 9, own)
     dense = next(layer for layer in model.layers if layer.name.startswith("dense") and layer.units == 256)
     assert dense.kernel.shape == (inputs, 256)
+    n_layers, n_normalized = [
+        sum(isinstance(layer, kind) for layer in model.layers)
+        for kind in (keras.layers.Activation, keras.layers.LayerNormalization)
+    ]
+    assert n_layers == (2 if ablated == "with_two_layers" else 3)
+    assert n_normalized == (0 if ablated == "without_normalization" else n_layers)
     assert suits_xla(model)
