@@ -6,7 +6,7 @@ import inspect
 import runpy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import keras
@@ -28,6 +28,7 @@ LARGEST_PIXEL = 2.0**16  # a wider bound says nothing of the pixels
 FINE = 16  # a board with a longer side is pooled, and seen on a few scales
 FIRST_VALUES = 1e-4  # scale of the variance of an untrained network's values
 FILTERS = 16  # of the convolution on a board
+AROUND = 2  # cells on each side of the attended one that a head sees on a large board
 SCALES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48])  # distances on a large board, in cells
 SHARPNESS = 10.0  # factor on the attention's scores, which lets a head settle on one line from the start
 
@@ -283,9 +284,15 @@ def _grid(pixels: keras.KerasTensor, branch: str = "") -> keras.KerasTensor:
     there are several.
     """
     coarseness = -(-max(pixels.shape[1:3]) // FINE)
-    pooled = layers.AveragePooling2D(coarseness, padding="same")(pixels) if coarseness > 1 else pixels
-    looks = [look for axis in (1, 2) for look in _looks_along(axis, pixels, branch, coarseness > 1)]
-    return layers.Concatenate()([layers.Flatten()(feature) for feature in (_pieces(pooled), *looks)])
+    if coarseness == 1:
+        return _joined_flat(_pieces(pixels), *_looks_along(1, pixels, branch), *_looks_along(2, pixels, branch))
+    rows, columns = (_looks_along(axis, pixels, branch, is_large=True) for axis in (1, 2))
+    pooled = layers.AveragePooling2D(coarseness, padding="same")(pixels)
+    return _joined_flat(_pieces(pooled), *rows, *columns, _looks_around(pixels, rows.attention, columns.attention))
+
+
+def _joined_flat(*features: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Concatenate()([layers.Flatten()(feature) for feature in features])
 
 
 def _pieces(pixels: keras.KerasTensor) -> keras.KerasTensor:
@@ -293,23 +300,56 @@ def _pieces(pixels: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Conv2D(FILTERS, 3, 2, padding="same", activation="relu", kernel_initializer="he_uniform")(pixels)
 
 
-def _looks_along(axis: int, pixels: keras.KerasTensor, branch: str, is_large: bool) -> list[keras.KerasTensor]:
+class Looks(NamedTuple):
+    """What the heads see along an axis: the sums (batch, n, c) of all lines, the attention (batch, heads, n) on them,
+    and the lines at their offsets from the attended one (batch, heads, k * c)."""
+
+    sums: keras.KerasTensor
+    attention: keras.KerasTensor
+    offsets: keras.KerasTensor
+
+
+def _looks_along(axis: int, pixels: keras.KerasTensor, branch: str, is_large: bool = False) -> Looks:
     """See a board from the rows (axis 1) or columns (axis 2) that matter.
 
     The best action depends on where things lie relative to the player, and a dense layer on pixels would have to learn
     that for every cell separately. So each of `channels` heads scores every row by its sum over the columns, and a
     softmax turns the scores into attention. A head starts on the row where its own channel is brightest and learns
     where to look from there. It sees the sums of all rows, each at its offset from the attended one.
-
-    Returns:
-        The sums (batch, n, c), the attention (batch, heads, n) and what the heads see (batch, heads, k * c).
     """
     name = f"{branch}.{('rows', 'columns')[axis - 1]}".lstrip(".")
     channels = pixels.shape[3]
     lines = ops.sum(pixels, axis=3 - axis)
     scores = layers.Dense(channels, kernel_initializer="identity", name=f"{name}_scores")(lines) * SHARPNESS
     attention = layers.Softmax(name=f"{name}_attention")(layers.Permute((2, 1))(scores))
-    return [lines, attention, ops.matmul(attention, _scaled_offsets(lines, name) if is_large else _offsets(lines))]
+    offsets = _scaled_offsets(lines, name) if is_large else _offsets(lines)
+    return Looks(lines, attention, ops.matmul(attention, offsets))
+
+
+def _looks_around(pixels: keras.KerasTensor, rows: keras.KerasTensor, columns: keras.KerasTensor) -> keras.KerasTensor:
+    """See the cells around the one that each head attends to, in its place.
+
+    On a large board, the network would have to learn from scales what lies on the very next cell, and rarely sees it.
+
+    Args:
+        pixels: (batch, h, w, c).
+        rows, columns: attention (batch, heads, h) and (batch, heads, w).
+
+    Returns:
+        (batch, heads, 5, 5 * c), the columns around it and in each the rows, 0 beyond the board's edge.
+    """
+    heads, side, (height, width, channels) = rows.shape[1], 2 * AROUND + 1, pixels.shape[1:]
+    shifted = ops.reshape(_shifted(rows), (-1, heads * side, height))
+    strips = ops.matmul(shifted, ops.reshape(pixels, (-1, height, width * channels)))  # the rows around it, whole
+    strips = ops.transpose(ops.reshape(strips, (-1, heads, side, width, channels)), (0, 1, 3, 2, 4))
+    return ops.matmul(_shifted(columns), ops.reshape(strips, (-1, heads, width, side * channels)))
+
+
+def _shifted(attention: keras.KerasTensor) -> keras.KerasTensor:
+    """Shift attention (batch, heads, n) by -2 to 2 lines: (batch, heads, 5, n)."""
+    n = attention.shape[2]
+    padded = ops.pad(attention, ((0, 0), (0, 0), (AROUND, AROUND)))
+    return ops.stack([padded[:, :, 2 * AROUND - i : 2 * AROUND - i + n] for i in range(2 * AROUND + 1)], axis=2)
 
 
 def _offsets(lines: keras.KerasTensor) -> keras.KerasTensor:

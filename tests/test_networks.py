@@ -278,7 +278,7 @@ def reference(board: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
         pooled = np.array(
             [[board[x : x + 3, y : y + 3].mean(axis=(0, 1)) for y in range(0, 36, 3)] for x in range(0, 21, 3)]
         )
-    features = [pieces(pooled, weights["pieces"]).ravel()]
+    features, attentions = [pieces(pooled, weights["pieces"]).ravel()], []
     for name, lines in (("rows", board.sum(axis=1)), ("columns", board.sum(axis=0))):
         n, kernel = len(lines), weights[name]
         exponentials = np.exp(SHARPNESS * (lines @ kernel[:-1] + kernel[-1]))
@@ -295,7 +295,19 @@ def reference(board: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
                 seen[head, i] += share * np.sign(offset) * weighted
                 seen[head, i + len(scales)] += (1 - share) * weighted
         features += [lines.ravel(), attention.T.ravel(), seen.ravel()]
-    return np.concatenate(features)
+        attentions.append(attention.T)
+    return np.concatenate([*features, *(around(board, *attentions) if is_large else [])])
+
+
+def around(board: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> list[np.ndarray]:
+    """See the 5x5 cells around each cell, weighted by a head's attention to it: per head the columns, in each the
+    rows, in each the channels."""
+    height, width, channels = board.shape
+    padded = np.pad(board, ((2, 2), (2, 2), (0, 0)))
+    seen = np.zeros((len(rows), 5, 5, channels))
+    for head, x, y in itertools.product(range(len(rows)), range(height), range(width)):
+        seen[head] += rows[head, x] * columns[head, y] * padded[x : x + 5, y : y + 5].transpose(1, 0, 2)
+    return [seen.ravel()]
 
 
 def pieces(board: np.ndarray, weights: np.ndarray) -> np.ndarray:
