@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from console.errors import InputError
-from console.settings import check_settings, setting
+from console.nearest import answer_flag
+from console.settings import check_settings, flag_of, setting
 from presets import PRESETS, preset_of
 
 METHODS = ("dqn", "q-learning", "sarsa", "expected-sarsa", "sarsa-lambda", "q-lambda")  # see q_table.py
@@ -131,13 +132,25 @@ class Config:
         """Return the settings of a preset, by default the environment's, with single settings replaced.
 
         Raises:
-            InputError: a setting is wrong, as for the constructor.
+            InputError: there is no such setting, or one is wrong, as for the constructor.
         """
+        known = [flag_of(each.name) for each in fields(cls)]
+        for flag in map(flag_of, settings):
+            if flag not in known:
+                answer = answer_flag(flag, known)
+                raise InputError(f"there is no setting {flag}{'; ' * bool(answer)}{answer}")
         env, method = settings.get("env", cls.env), settings.get("method", cls.method)
         suitable = preset_of(env, method, settings.get("env_args", {}))
         preset = PRESETS.get(settings.setdefault("preset", suitable), {})
         env_args = {**preset.get("env_args", {}), **settings.get("env_args", {})}
         return cls(**{**preset, **settings, "env_args": env_args})
+
+    def differences(self) -> dict[str, Any]:
+        """Return the settings by which this run differs from others of its environment and preset."""
+        settings = {"preset": self.preset, "env": self.env, "method": self.method}
+        usual = asdict(type(self).from_preset(**settings))
+        leave_out = fields_with("compared", False)
+        return {k: v for k, v in asdict(self).items() if v != usual[k] and k not in leave_out}
 
     def lowest_epsilons(self) -> np.ndarray:
         """Return where the epsilon of each lane stops falling: float64 (lanes,), rising.

@@ -17,7 +17,7 @@ from console.messages import one_line
 from console.signals import end_quietly
 from storage.runs import RunEntry, clean, find_log_folder, log_folders, read_entry
 
-COLUMNS = ("run", "started", "environment", "episodes", "greedy", "MB", "state")
+COLUMNS = ("run", "started", "environment", "episodes", "greedy", "MB", "state", "apart from the preset")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -27,8 +27,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--clean",
         action="store_true",
-        help="delete the checkpoints of these runs, or of all finished ones: they can no longer be extended, their "
-        "curves and models stay",
+        help="delete the checkpoints of these runs, or of all that have ended by themselves: they can no longer be "
+        "extended, their curves and models stay",
     )
     parser.add_argument("--logs-dir", default=Config.logs_dir, help="folder of the runs (default: %(default)s)")
     return parser.parse_args()
@@ -40,7 +40,7 @@ def table(entries: Sequence[RunEntry]) -> str:
     for entry in entries:
         greedy = "" if entry.greedy is None else f"{entry.greedy:.2f}"
         numbers = f"{entry.episodes:,}", greedy, f"{entry.size / 1e6:,.0f}"
-        rows.append((entry.name, entry.started, entry.env, *numbers, entry.state))
+        rows.append((entry.name, entry.started, entry.env, *numbers, entry.state, entry.settings))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     right = {COLUMNS.index(name) for name in ("episodes", "greedy", "MB")}
 
@@ -69,7 +69,7 @@ def main() -> None:
             print(table(list(entries.values())) if entries else f"there is no run in {arguments.logs_dir}")
             return
         for folder, entry in entries.items():
-            if named or entry.state == "finished":
+            if named or entry.state in ("finished", "stopped itself"):
                 print(f"{entry.name}: {clean(folder) / 1e6:,.0f} MB freed")
 
 

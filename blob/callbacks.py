@@ -17,6 +17,7 @@ from environments.spaces import QValues
 from training.callbacks import RunCallback
 from training.evaluation import EVALUATION_SEED
 from training.greedy_play import MOST_VECTOR_LANES
+from training.tags import LOOK
 
 NOTHING = -4.0  # less than one step too many from one of 2,000 starts
 MOST_DRAWN = 50  # a board with more cells along a side is not drawn
@@ -28,12 +29,17 @@ class PercentOfOptimum(RunCallback):
     `greedy_optimum` and `greedy_random` are the mean returns of optimal and of random play from the evaluation's
     starts; `percent_of_optimum` places the evaluation's between random play (0) and optimal play (100). `missing` is
     what is missing to 100, as a power of ten: 2 is random play, -2 a hundredth of a percent, and `NOTHING` nothing.
+    Those of a look at greedy play are named "look_percent_of_optimum" and so on.
 
     Args:
         config: the settings of the run, with a solvable Blob.
     """
 
-    adds = ("percent_of_optimum", "missing", "greedy_optimum", "greedy_random")
+    adds = tuple(
+        kind + name
+        for kind in ("", LOOK)
+        for name in ("percent_of_optimum", "missing", "greedy_optimum", "greedy_random")
+    )
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -50,12 +56,14 @@ class PercentOfOptimum(RunCallback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Add the percentage to the logs, where callbacks later in the list see it too."""
-        if logs is not None and "greedy_avg" in logs:
-            played = int(self.evaluation.scores["episodes"])  # from the first of the starts
-            random, optimum = float(self._random[:played].mean()), float(self._optimum[:played].mean())
-            percent = percent_of_optimum(logs["greedy_avg"], random, optimum)
-            logs["greedy_optimum"], logs["greedy_random"], logs["percent_of_optimum"] = optimum, random, percent
-            logs["missing"] = math.log10(max(100 - percent, 10**NOTHING))
+        for kind in ("", LOOK):
+            if logs is not None and f"{kind}greedy_avg" in logs:
+                played = int(self.evaluation.scores["episodes"])  # from the first of the starts
+                random, optimum = float(self._random[:played].mean()), float(self._optimum[:played].mean())
+                percent = percent_of_optimum(logs[f"{kind}greedy_avg"], random, optimum)
+                logs[f"{kind}greedy_optimum"], logs[f"{kind}greedy_random"] = optimum, random
+                logs[f"{kind}percent_of_optimum"] = percent
+                logs[f"{kind}missing"] = math.log10(max(100 - percent, 10**NOTHING))
 
 
 class PolicyMap(RunCallback):

@@ -38,8 +38,9 @@ def train(
         The result. One Ctrl-C, or a notebook's stop button, ends the run early and saves it.
 
     Raises:
-        InputError: a setting is wrong, the environment does not suit, the run cannot be resumed, or it diverged.
-        TypeError: both `config` and settings are given, or there is no such setting.
+        InputError: a setting is unknown or wrong, the environment does not suit, the run cannot be resumed, or it
+            diverged.
+        TypeError: both `config` and settings are given.
     """
     if config and settings:
         raise TypeError("give either a config or single settings: dataclasses.replace(config, ...) changes a config")

@@ -52,7 +52,8 @@ def check_env(config: Config) -> str:
     except (Exception, SystemExit) as error:  # user code may raise anything
         raise InputError(f"--env {config.env} fails: {type(error).__name__}: {error}") from error
     _check_length(config, time_limit(env))
-    return f"{config.env} can be trained on: {episode}; preset {config.preset}"
+    endless = "; it has no time limit: --max-episode-steps sets one" * (time_limit(env) == LONGEST_EPISODE)
+    return f"{config.env} can be trained on: {episode}{endless}; preset {config.preset}"
 
 
 def _check_length(config: Config, limit: int) -> None:

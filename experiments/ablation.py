@@ -7,7 +7,7 @@ import csv
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,8 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             assert logs
             took = time.perf_counter() - began
-            if "percent_of_optimum" in logs:
-                point = int(logs["episode"]), took, logs["percent_of_optimum"]
+            if (percent := latest_percent(logs)) is not None:
+                point = int(logs["episode"]), took, percent
                 curve.append(dict(zip(CURVES, (variant, seed, *point), strict=True)))
             self.model.stop_training = seconds is not None and took > seconds
 
@@ -97,6 +97,11 @@ def train_once(variant: str, seed: int, episodes: int, seconds: float | None) ->
     counts = run.episodes, run.updates, took, verdict.mean, verdict.percent_of_optimum
     outcomes = verdict.won, verdict.lost, verdict.never_ending, verdict.n_starts
     return curve, dict(zip(RESULTS, (variant, seed, *counts, *outcomes), strict=True))
+
+
+def latest_percent(logs: Mapping[str, float]) -> float | None:
+    """The percentage of the optimum in the logs of a window with an evaluation or a look at greedy play."""
+    return logs.get("percent_of_optimum", logs.get("look_percent_of_optimum"))
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -16,7 +16,7 @@ from console.arguments import at_least, check_writable, make_parser
 from console.errors import InputError, exit_on_bad_input
 from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import import_tensorflow
-from experiments.ablation import Row, append, in_own_process, read
+from experiments.ablation import Row, append, in_own_process, latest_percent, read
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (5, 10, 20, 30, 50)
@@ -80,7 +80,7 @@ def train_once(learner: str, size: int, seconds: float) -> tuple[list[Row], Row]
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             assert logs
             if "evaluation" in logs:
-                point = time.perf_counter() - began, int(logs["steps"]), logs["percent_of_optimum"]
+                point = time.perf_counter() - began, int(logs["steps"]), latest_percent(logs)
                 curve.append(dict(zip(CURVES, (learner, size, *point), strict=True)))
             is_late = time.perf_counter() - began > seconds
             self.model.stop_training |= is_late or logs.get("percent_of_optimum", 0) >= ENOUGH

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import html
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from console.messages import one_line
 from reports.board import learned_as_html
 from reports.curves import RunLog, read_images
 from reports.findings import find_problems, verdict
-from reports.plot import NOT_COMPARED
 from reports.templates import fill_template
 from training.tags import (
     CHARTS,
@@ -33,6 +33,7 @@ from training.tags import (
 )
 
 COLOURS = qualitative.Plotly
+PHONE = 46  # characters of a chart's title in a line
 PICTURES = {
     SEE_POLICY: "The greedy move on every cell, beside the optimal one, after {:,} episodes.",
     SEE_UNTRAINED: "The untrained agent, from a fixed start.",
@@ -117,14 +118,16 @@ def facts_as_html(log: RunLog) -> str:
 def curves_as_html(log: RunLog) -> str:
     """Draw the charts, one below the other, with plotly's script in the text."""
     charts = [chart for chart in CHARTS if not set(chart.tags).isdisjoint(log.curves)]
-    titles = [chart.title for chart in charts]
+    titles = ["<br>".join(textwrap.wrap(chart.title, PHONE)) for chart in charts]
     figure = make_subplots(len(charts), 1, shared_xaxes=True, subplot_titles=titles, vertical_spacing=0.03)
     for row, chart in enumerate(charts, 1):
         for trace in _lines(log, chart):
             figure.add_trace(trace.update(legend=f"legend{row}"), row, 1)
         top = figure.layout[f"yaxis{row}"].domain[1]
-        figure.update_layout({f"legend{row}": {"y": top, "yanchor": "top"}})
-    figure.update_layout(height=230 * len(charts), hovermode="x unified", margin={"t": 30, "b": 40})
+        inside = {"x": 1, "xanchor": "right", "y": top, "yanchor": "top", "bgcolor": "rgba(255, 255, 255, 0.7)"}
+        figure.update_layout({f"legend{row}": inside})
+    figure.update_annotations(x=0, xanchor="left", align="left", font_size=13)
+    figure.update_layout(height=230 * len(charts), hovermode="x unified", margin={"t": 70, "b": 40, "r": 10})
     figure.update_xaxes(title_text="episodes", row=len(charts), col=1)
     return str(figure.to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False}))
 
@@ -161,8 +164,7 @@ def _figure(text: str, image: bytes) -> str:
 def settings_as_html(config: Config) -> str:
     """List the settings: first those that differ from the preset, then all."""
     own = dataclasses.asdict(config)
-    preset = dataclasses.asdict(Config.from_preset(preset=config.preset, env=config.env))
-    apart = {name: value for name, value in own.items() if value != preset[name] and name not in NOT_COMPARED}
+    apart = config.differences()
     differ = (
         f"<p>In these it differs from the preset {html.escape(config.preset)}:</p>{_list(apart)}"
         if apart

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import keras  # takes seconds to import, and what is wrong should show before that
 
 # Endings of files; a SavedModel is a folder.
-ENDINGS = {"onnx": ".onnx", "litert": ".tflite", "saved_model": "", "keras": ".keras"}
+ENDINGS = {"onnx": ".onnx", "litert": ".tflite", "saved_model": "_saved_model", "keras": ".keras"}
 
 
 def check_export(saved: SavedModel, to: str, out: Path) -> None:
@@ -44,7 +44,7 @@ def check_export(saved: SavedModel, to: str, out: Path) -> None:
     if to != "saved_model" and out.suffix != ENDINGS[to]:
         raise InputError(f"--out {out} must end in {ENDINGS[to]}")
     if out.is_dir() or (to == "saved_model" and out.exists()):
-        raise InputError(f"--out {out} exists already: name another, or delete it")
+        raise InputError(f"--out {out} exists already: name another")
     if to == "onnx" and not find_spec("tf2onnx"):
         raise InputError("--to onnx needs tf2onnx: pip install -r requirements-extra.txt")
 

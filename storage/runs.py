@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from config import Config
 from console.arguments import LATEST, check_writable
 from console.errors import InputError
+from console.messages import one_line
 from storage.checkpoint import DamagedError, checkpoint_numbers, manifest_path, read_manifest
 from storage.model_file import KINDS, SHIPPED_MODEL, read_model, suffix
 from storage.run_folder import limit_reached, lock_run, models_folder, read_record, settings_of
@@ -163,6 +164,7 @@ class RunEntry(NamedTuple):
         greedy: the mean return of its best model; None if there is none.
         size: bytes on disk, logs and models together.
         state: "running", "finished", "stopped itself", or "unfinished", which can be resumed if it has a checkpoint.
+        settings: those in which it differs from its preset, as in "size=5, learning_rate=0.01".
     """
 
     name: str
@@ -172,6 +174,7 @@ class RunEntry(NamedTuple):
     greedy: float | None
     size: int
     state: str
+    settings: str
 
 
 def read_entry(log_dir: Path) -> RunEntry:
@@ -189,7 +192,10 @@ def read_entry(log_dir: Path) -> RunEntry:
             episodes, greedy = max(episodes, info.episode), info.scores["avg"]
     started = record["starts"][0]["time"].replace("T", " ")[:16] if record["starts"] else ""
     size, state = _size(log_dir) + _size(models_folder(config, log_dir)), _state(log_dir, record, config)
-    return RunEntry(log_dir.name, started, config.env, episodes, greedy, size, state)
+    differences = config.differences()
+    differences = {**differences.pop("env_args", {}), **differences}
+    settings = one_line(", ".join(f"{name}={value}" for name, value in differences.items()))
+    return RunEntry(log_dir.name, started, config.env, episodes, greedy, size, state, settings)
 
 
 def _state(log_dir: Path, record: Mapping[str, Any], config: Config) -> str:

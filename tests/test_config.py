@@ -16,3 +16,12 @@ def test_facts_about_settings() -> None:
 def test_rewards_are_clipped_for_learning(clip: float, expected: list[float]) -> None:
     clipped = Config(reward_clip=clip).clip_rewards([-300.0, -1.0, 25.0])
     np.testing.assert_array_equal(clipped, np.array(expected, float), strict=True)
+
+
+def test_what_sets_a_run_apart() -> None:
+    config = Config.from_preset(env="CartPole-v1", env_args={"sutton_barto_reward": True}, learning_rate=0.5, seed=3)
+    assert config.differences() == {"env_args": {"sutton_barto_reward": True}, "learning_rate": 0.5}
+    assert Config(seed=3, logs_dir="elsewhere").differences() == {}
+    # A preset's own options of the environment are no difference, and the size that chose the preset is one.
+    assert Config.from_preset(env="FrozenLake-v1").differences() == {}
+    assert Config.from_preset(env_args={"size": 50}).differences() == {"env_args": {"size": 50}}

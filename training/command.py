@@ -117,8 +117,9 @@ def parse_command_line(arguments: Sequence[str] | None = None) -> Given:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = make_parser(
-        "Train a deep Q-network on a Gymnasium environment with discrete actions. The defaults suit Blob; the folder "
-        "presets holds settings that suit other environments.",
+        "Train a deep Q-network on a Gymnasium environment with discrete actions. The defaults below are Blob's; for "
+        "another environment, the preset that suits it sets some of them differently: see presets/generic.toml, and "
+        "the other files there.",
         usage="%(prog)s [--env ID] [other settings]",
         stray="for an environment, write --env {}",
     )

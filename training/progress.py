@@ -61,11 +61,13 @@ class Progress:
                 refresh=False,
             )
 
-    def show_evaluation(self, scores: Mapping[str, float], is_best: bool) -> None:
-        """Show a greedy evaluation, and whether its model is the best so far."""
+    def show_evaluation(self, scores: Mapping[str, float], is_best: bool, is_look: bool) -> None:
+        """Show a greedy evaluation, and whether its model is the best so far. A look is said to be one, since it
+        chooses no model."""
         self._greedy = f" greedy {scores['avg']:.1f}"
         if not self._quiet:
-            say(f"{self._unit} {self._bar.n:>{self._width},}  {describe(scores)}{', best so far' * is_best}")
+            notes = f"{', best so far' * is_best}{', a first look' * is_look}"
+            say(f"{self._unit} {self._bar.n:>{self._width},}  {describe(scores)}{notes}")
 
     def _left(self) -> str:
         bar = self._bar.format_dict

@@ -21,6 +21,7 @@ class RunResult:
         episodes, steps, updates: how many.
         seconds: how long it took, before it was resumed included.
         interrupted: the number of the signal that ended it early; 0 if none did.
+        stopped: whether a callback ended it early.
         best, last: its models; None if there is none.
         failure: why a model could not be written, if that was so the last time; else "".
         checkpoint_seconds: how long each checkpoint took, since it was started or resumed.
@@ -35,6 +36,7 @@ class RunResult:
     updates: int
     seconds: float
     interrupted: int
+    stopped: bool
     best: ModelRecord | None
     last: ModelRecord | None
     checkpoint_seconds: Sequence[float]
@@ -50,4 +52,6 @@ class RunResult:
     def __repr__(self) -> str:
         """What was done and how well, in one line."""
         greedy = f", greedy {self.best.scores['avg']:.2f}" if self.best else ""
-        return f"RunResult({self.name}: {self.episodes:,} episodes, {self.steps:,} steps, {self.seconds:.0f} s{greedy})"
+        stopped = ", stopped by a callback" * self.stopped
+        counts = f"{self.episodes:,} episodes, {self.steps:,} steps, {self.seconds:.0f} s"
+        return f"RunResult({self.name}: {counts}{greedy}{stopped})"

@@ -33,6 +33,7 @@ from training.result import RunResult
 from training.snapshot import Part, Snapshots
 from training.stock_callbacks import prepare_stock_callbacks
 from training.summary import introduction
+from training.tags import LOOK
 from training.windows import EpisodeWindows, Window
 
 
@@ -98,6 +99,11 @@ class Run:
     def is_over(self) -> bool:
         """Whether all is played, a callback stopped the training, or a signal asks to end it."""
         return bool(self._agent.progress == 1 or self._agent.online.stop_training or self._signal.received)
+
+    @property
+    def _is_stopped(self) -> bool:
+        """Whether a callback stopped it before its end."""
+        return bool(self._agent.online.stop_training) and self._agent.progress < 1
 
     def begin(self) -> tuple[Observations, np.ndarray]:
         """Begin the run, or go on where its checkpoint was written.
@@ -186,13 +192,14 @@ class Run:
             is_best = self._evaluate(window.last_episode, is_last)
             logs["evaluation"] = float(self._evaluation.count)
             scores = self._evaluation.scores
-            logs |= {f"greedy_{key}": scores[key] for key in ("avg", "min", "max", "overestimation")}
+            kind = f"{LOOK}greedy" if self._evaluation.is_look else "greedy"
+            logs |= {f"{kind}_{key}": scores[key] for key in ("avg", "min", "max", "overestimation")}
         self._epochs.end_window(window.number, {"episode": window.last_episode, **logs})
         self._epochs.open_window(window.number + 1)
         self._clock.begin_window(self._agent.steps)
         self._progress.show(logs)
         if "evaluation" in logs:
-            self._progress.show_evaluation(self._evaluation.scores, is_best)
+            self._progress.show_evaluation(self._evaluation.scores, is_best, self._evaluation.is_look)
 
     def _logs(self, window: Window) -> dict[str, float]:
         agent = self._agent
@@ -267,6 +274,8 @@ class Run:
             self._models.save_last(episodes)
             if self._models.last and self._agent.progress == 1:
                 add_to_record(self._log_dir, ended=self._counts(episodes))
+        if self._is_stopped:
+            add_to_record(self._log_dir, stopped="a callback asked it to")
         return self._result(episodes)
 
     def _counts(self, episodes: int) -> dict[str, float]:
@@ -282,6 +291,7 @@ class Run:
             updates=agent.updates,
             seconds=self._clock.seconds,
             interrupted=self._signal.received,
+            stopped=self._is_stopped,
             best=self._models.best,
             last=self._models.last,
             checkpoint_seconds=saved,

@@ -55,7 +55,7 @@ def summary(result: RunResult) -> str:
     config, minutes = result.config, divmod(round(result.seconds), 60)
     lines = [
         f"{result.episodes:,} episodes, {result.steps:,} steps, {result.updates:,} updates in {minutes[0]} min "
-        f"{minutes[1]} s" + (" (interrupted)" if result.interrupted else "")
+        f"{minutes[1]} s{' (interrupted)' * bool(result.interrupted)}{' (stopped by a callback)' * result.stopped}"
     ]
     if result.failure:
         lines.append(f"{result.failure}: name another --models-dir, or make room")

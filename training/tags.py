@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+LOOK = "look_"  # begins the names of numbers from a look, which no callback should take for an evaluation's
+
 
 def tag(name: str) -> str:
-    """Return the tag of a value in a window's logs: "reward_avg" becomes "reward/avg", "loss" becomes "run/loss"."""
+    """Return the tag of a value in a window's logs: "reward_avg" becomes "reward/avg", "loss" becomes "run/loss".
+
+    A look at greedy play is a point of the same curve as an evaluation.
+    """
+    name = name.removeprefix(LOOK)
     group, _, rest = name.partition("_")
     return f"{group}/{rest}" if group in ("reward", "greedy", "see") else f"run/{name}"
 
@@ -23,9 +29,11 @@ SEE_UNTRAINED = tag("see_untrained")
 
 
 # Names in the logs of some windows only: Keras's callbacks wait for a number that is missing, and take a nan for one.
+GREEDY = ("greedy_avg", "greedy_min", "greedy_max", "greedy_overestimation")
 SOMETIMES = (
     *("loss", "q_mean", "q_max"),  # of windows with an update
-    *("evaluation", "greedy_avg", "greedy_min", "greedy_max", "greedy_overestimation"),  # with an evaluation
+    *("evaluation", *GREEDY),  # with an evaluation
+    *(LOOK + name for name in GREEDY),  # with a look at greedy play
 )
 
 

@@ -42,6 +42,7 @@ def test_charts_of_blob_and_of_others(small_config: MakeConfig) -> None:
     # Every tag that is named anywhere is one that a run writes.
     written = {value.tag for _, value in read_values(run.log_dir)}
     named = {value for name, value in vars(tags).items() if name.isupper() and isinstance(value, str)}
+    named.remove(tags.LOOK)  # a beginning of names
     assert named <= written and len(named) == 23
     assert {tag for chart in CHARTS for tag in chart.tags} | set(EVERY_WINDOW) <= {
         tag for tag, _, _ in read_points(run.log_dir)

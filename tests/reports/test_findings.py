@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from config import Config
 from console.errors import InputError
 from reports.curves import RunLog, read_run
 from reports.findings import find_problems, verdict
+from storage.runs import read_entry
 from train import train
 from training.result import RunResult
+from training.summary import summary
 
 MakeConfig = Callable[..., Config]
 
@@ -116,12 +119,24 @@ def test_a_constant_q_by_hand(spread: float, is_constant: bool) -> None:
 
 
 def test_a_run_that_was_not_finished(small_config: MakeConfig) -> None:
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            if epoch == 1:
+                signal.raise_signal(signal.SIGTERM)
+
+    # The second window is full after 40 episodes; other lanes' may end in the same step.
+    assert re.match(r"it was not finished: 4[0-3] of 60 episodes", findings_of(train(small_config(), [Interrupt()])))
+
+
+def test_a_run_that_a_callback_stopped(small_config: MakeConfig) -> None:
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             self.model.stop_training = epoch == 1
 
-    # The second window is full after 40 episodes; other lanes' may end in the same step.
-    assert re.match(r"it was not finished: 4[0-3] of 60 episodes", findings_of(train(small_config(), [Stop()])))
+    run = train(small_config(), [Stop()])
+    assert run.stopped and "(stopped by a callback)" in summary(run).splitlines()[0]
+    assert findings_of(run) == "it stopped itself: a callback asked it to"
+    assert read_entry(run.log_dir).state == "stopped itself"
 
 
 def test_no_reward_yet() -> None:

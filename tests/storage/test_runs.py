@@ -132,13 +132,14 @@ def test_an_entry_of_the_list(make_run: MakeRun) -> None:
     started = json.loads((folder / "run.json").read_text())["starts"][0]["time"]
     files = [path for place in ("logs", "models") for path in Path(place).rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    assert entry == RunEntry(NAMES[0], started.replace("T", " ")[:16], "Blob-v0", 40, 21.5, size, "finished")
+    began, apart = started.replace("T", " ")[:16], "observation=cells, episodes=40"
+    assert entry == RunEntry(NAMES[0], began, "Blob-v0", 40, 21.5, size, "finished", apart)
     # The checkpoint was written after 30 episodes, the best model after 20.
     open_run = read_entry(make_run(NAMES[1], ended=False))
     assert (open_run.episodes, open_run.state) == (30, "unfinished")
     stopped = make_run(NAMES[2], models=(), ended=False)
     add_to_record(stopped, stopped="the loss became nan")
-    assert read_entry(stopped)._replace(size=0)[3:] == (30, None, 0, "stopped itself")
+    assert read_entry(stopped)._replace(size=0)[3:7] == (30, None, 0, "stopped itself")
     with lock_run(stopped):
         assert read_entry(stopped).state == "running"
 
@@ -196,10 +197,13 @@ def test_the_list_as_a_user_sees_it(make_run: MakeRun) -> None:
     Path("logs/broken/run.json").write_text("{}")
     listed = run(script, cwd=here)
     head, *lines = listed.stdout.splitlines()
-    assert head.split() == ["run", "started", "environment", "episodes", "greedy", "MB", "state"]
+    assert head.split() == [
+        *("run", "started", "environment", "episodes", "greedy", "MB", "state", "apart", "from", "the", "preset")
+    ]
     assert [line.split()[0] for line in lines] == list(NAMES[:2])
-    assert [line.split()[-1] for line in lines] == ["finished", "unfinished"]
-    assert [line.split()[-3] for line in lines] == ["21.50", "21.50"]
+    assert [line.split()[7] for line in lines] == ["finished", "unfinished"]
+    assert [line.split()[5] for line in lines] == ["21.50", "21.50"]
+    assert all(line.endswith("finished  observation=cells, episodes=40") for line in lines)
     assert "left out: logs/broken/run.json was written by another version" in listed.stderr
     cleaned = run(script, "--clean", cwd=here)
     assert cleaned.stdout == f"{NAMES[0]}: 0 MB freed\n"  # the other is not finished

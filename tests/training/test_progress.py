@@ -40,10 +40,12 @@ def test_a_run_that_steps_limit_counts_steps(capsys: pytest.CaptureFixture[str])
 
 def test_an_evaluation_is_shown_where_it_happens(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(Config(), 1_000)
-    progress.show_evaluation({"avg": 20.93, "won": 0.998, "possible": 21.4}, True)
-    progress.show_evaluation({"avg": 20.5}, False)
+    progress.show_evaluation({"avg": -3.5}, is_best=False, is_look=True)
+    progress.show_evaluation({"avg": 20.93, "won": 0.998, "possible": 21.4}, is_best=True, is_look=False)
+    progress.show_evaluation({"avg": 20.5}, is_best=False, is_look=False)
     progress.close()
     assert capsys.readouterr().err.splitlines() == [
+        "episode  1,000  greedy -3.50, a first look",
         "episode  1,000  greedy 20.93 of 21.40 possible from these starts, won 99.8%, best so far",
         "episode  1,000  greedy 20.50",
     ]
@@ -53,7 +55,7 @@ def test_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     progress = Progress(Config(steps=100, learn_start=100), 0, quiet=True)
     progress.update(50)
     progress.show(LOGS)
-    progress.show_evaluation({"avg": 20.5}, True)
+    progress.show_evaluation({"avg": 20.5}, is_best=True, is_look=False)
     progress.close()
     assert capfd.readouterr() == ("", "")
 

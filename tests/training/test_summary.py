@@ -19,7 +19,7 @@ SCORES = {"avg": 21.317, "min": 5.0, "max": 25.0, "episodes": 2000.0}
 AGENT: Any = SimpleNamespace(memory_use=lambda: ("replay", 120_000_000))
 FINISHED = RunResult(
     config=Config(seed=1), log_dir=Path("logs/run"), episodes=25_000, steps=250_000, updates=15_000, seconds=125.4,
-    interrupted=0, best=ModelRecord(Path("models/best.model"), SCORES, 24_000),
+    interrupted=0, stopped=False, best=ModelRecord(Path("models/best.model"), SCORES, 24_000),
     last=ModelRecord(Path("models/last one.model"), SCORES, 25_000), checkpoint_seconds=[0.25, 0.5, 0.75],
     checkpoint_share=0.0123, agent=AGENT,
 )  # fmt: skip

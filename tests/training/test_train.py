@@ -160,7 +160,8 @@ def test_the_last_evaluation_is_logged_by_a_run_of_so_many_steps(small_config: M
     config = small_config(env="Known-v0", env_args={}, lanes=1, aggregate_every=2, evaluate_every=100, learn_start=2)
     train(dataclasses.replace(config, steps=15, evaluate_episodes=1), [recorder, looking])
     assert [logs["steps"] for logs in recorder.windows] == [3, 7, 12, 15]
-    assert ["greedy_avg" in logs for logs in recorder.windows] == [True, True, False, True]
+    assert ["look_greedy_avg" in logs for logs in recorder.windows] == [True, True, False, False]
+    assert ["greedy_avg" in logs for logs in recorder.windows] == [False, False, False, True]
     assert looking.evaluation.count == 3
 
 
