@@ -203,7 +203,7 @@ def test_the_list_as_a_user_sees_it(make_run: MakeRun) -> None:
     assert [line.split()[0] for line in lines] == list(NAMES[:2])
     assert [line.split()[7] for line in lines] == ["finished", "unfinished"]
     assert [line.split()[5] for line in lines] == ["21.50", "21.50"]
-    assert all(line.endswith("finished  observation=cells, episodes=40") for line in lines)
+    assert all(line.endswith("observation=cells, episodes=40") for line in lines)
     assert "left out: logs/broken/run.json was written by another version" in listed.stderr
     cleaned = run(script, "--clean", cwd=here)
     assert cleaned.stdout == f"{NAMES[0]}: 0 MB freed\n"  # the other is not finished
