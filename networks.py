@@ -20,7 +20,7 @@ from console.errors import InputError
 from console.nearest import did_you_mean
 from console.tensorflow_import import check_keras
 from environments.spaces import QValues, batch_of_one, check_size, example_observation, part_name
-from environments.symmetry import AT_A_TIME, Symmetry
+from environments.symmetry import Symmetry, parts
 
 NAME = "q_network"  # of all models made here, but not of a user's own
 LARGEST_GRID = 64  # an image with a longer side is a screen, not a board
@@ -251,9 +251,7 @@ def compile_q_values(
     )
     if not symmetries:
         return lambda observations: function(observations).numpy()
-    return lambda observations: np.concatenate(
-        [function(observations[i : i + AT_A_TIME]).numpy() for i in range(0, len(observations), AT_A_TIME)]
-    )
+    return lambda observations: np.concatenate([function(part).numpy() for part in parts(observations)])
 
 
 def _dense(features: keras.KerasTensor, units: int, n_layers: int = 2, normalized: bool = False) -> keras.KerasTensor:

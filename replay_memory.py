@@ -130,9 +130,10 @@ class ReplayMemory:
         """The first vector step that `get_steps` can save."""
         return self.frames.oldest
 
-    def get_steps(self, first: int = 0) -> dict[str, np.ndarray]:
-        """Save the steps appended since vector step `first`, as a segment for `set_state`."""
-        return self.frames.get_steps(first)
+    def get_steps(self, first: int = 0, end: int | None = None) -> dict[str, np.ndarray]:
+        """Save the vector steps from `first` on and before `end`, by default all to the newest, as a segment for
+        `set_state`."""
+        return self.frames.get_steps(first, end)
 
     def get_state(self) -> dict[str, Any]:
         """Save what `set_state` needs beside the segments."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from environments.spaces import QValues
 
-AT_A_TIME = 128  # observations transformed in one call, which bounds its memory
+AT_A_TIME, NUMBERS = 128, 250_000  # observations, and numbers in them, seen in all views in one call
 
 
 class Symmetry(NamedTuple):
@@ -59,6 +59,11 @@ def mean_over_symmetries(q_values: QValues, symmetries: Sequence[Symmetry]) -> Q
         pairs = zip(values, symmetries, strict=True)
         return np.mean([of_view[:, symmetry.actions] for of_view, symmetry in pairs], axis=0)
 
-    return lambda observations: np.concatenate(
-        [mean(observations[first : first + AT_A_TIME]) for first in range(0, len(observations), AT_A_TIME)]
-    )
+    return lambda observations: np.concatenate([mean(part) for part in parts(observations)])
+
+
+def parts(observations: np.ndarray) -> list[np.ndarray]:
+    """Split observations (batch, ...) into as many at a time as are seen in all views in one call, which bounds its
+    memory."""
+    at_a_time = max(1, min(AT_A_TIME, NUMBERS * len(observations) // max(1, observations.size)))
+    return [observations[first : first + at_a_time] for first in range(0, len(observations), at_a_time)]

@@ -237,10 +237,12 @@ class Frames:
         """The first vector step still stored, including those that only stacks reach back to."""
         return max(0, self.steps - self._rows + 1)
 
-    def get_steps(self, first: int = 0) -> dict[str, np.ndarray]:
-        """Save the steps appended since vector step `first`, as a segment for `set_state`."""
-        steps = np.arange(max(first, self.oldest), self.steps)
-        keys = sorted(key for key in self._last if key[0] >= first)
+    def get_steps(self, first: int = 0, end: int | None = None) -> dict[str, np.ndarray]:
+        """Save the vector steps from `first` on and before `end`, by default all to the newest, as a segment for
+        `set_state`."""
+        end = self.steps if end is None else min(end, self.steps)
+        steps = np.arange(max(first, self.oldest), end)
+        keys = sorted(key for key in self._last if first <= key[0] < end)
         last = [[*optree.tree_leaves(self._last[key][0]), self._last[key][1]] for key in keys]
         return {
             "steps": steps,

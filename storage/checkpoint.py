@@ -28,6 +28,7 @@ from replay_memory import ReplayMemory
 from storage.atomic import atomic_write
 
 FORMAT = 2  # of manifests: other versions of this project write others
+SEGMENT = 32_000_000  # bytes of steps in a file, about: writing one takes several times its size in memory
 KEPT = 2  # checkpoints: if the newest is damaged, there is the one before
 LARGEST_MANIFEST = 8_000_000  # bytes
 
@@ -92,7 +93,7 @@ class Checkpoints:
 
     def _write(self, number: int, state: Any) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        segments = [] if self._memory is None else self._write_segment(self._memory)
+        segments = [] if self._memory is None else self._write_segments(self._memory)
         arrays: Arrays = {}
         rest = _split_arrays(state, "state", arrays)
         file = self._write_arrays(f"state-{number:012}", arrays)
@@ -101,16 +102,17 @@ class Checkpoints:
             path.write_bytes(f"{_digest(text.encode())}\n{text}".encode())  # not as text: Windows has other line ends
         self._go_on_from(number, segments)
 
-    def _write_segment(self, memory: ReplayMemory) -> list[dict[str, Any]]:
+    def _write_segments(self, memory: ReplayMemory) -> list[dict[str, Any]]:
         """Write the steps that are in no segment yet. Returns all segments that hold steps of the memory."""
         segments = [segment for segment in self._segments if segment["end"] > memory.oldest]
         first = max(self._saved_steps, memory.oldest)
         if not all((self.folder / segment["file"]).is_file() for segment in segments):
             segments, first = [], memory.oldest  # files were deleted, but the memory still holds all of it
-        if memory.steps > first:
-            name = f"steps-{first:012}-{memory.steps:012}"
-            file = self._write_arrays(name, memory.get_steps(first), copies=["", _COPY])
-            segments.append({"end": memory.steps, **file})
+        length = max(1, int(SEGMENT * memory.maxlen / (memory.nbytes * memory.lanes)))
+        for start in range(first, memory.steps, length):
+            end = min(start + length, memory.steps)
+            file = self._write_arrays(f"steps-{start:012}-{end:012}", memory.get_steps(start, end), ["", _COPY])
+            segments.append({"end": end, **file})
         return segments
 
     def _write_arrays(self, name: str, arrays: Arrays, copies: Sequence[str] = ("",)) -> dict[str, str]:

@@ -50,9 +50,12 @@ def test_without_symmetries_nothing_changes() -> None:
     assert mean_over_symmetries(q_values, []) is q_values
 
 
+@pytest.mark.parametrize(("bound", "most_of_it"), [("AT_A_TIME", 4), ("NUMBERS", 4 * 2)])
 @pytest.mark.parametrize("n", [1, 4, 5, 9])
-def test_parts_of_a_batch_are_put_together(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(symmetry, "AT_A_TIME", 4)
+def test_parts_of_a_batch_are_put_together(
+    n: int, bound: str, most_of_it: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(symmetry, bound, most_of_it)
     most = []
 
     def q_values(observations: np.ndarray) -> np.ndarray:
@@ -66,7 +69,7 @@ def test_parts_of_a_batch_are_put_together(n: int, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("observation", OBSERVATIONS)
 def test_the_compiled_mean_is_the_one_in_numpy(observation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("networks.AT_A_TIME", 16)
+    monkeypatch.setattr(symmetry, "AT_A_TIME", 16)
     rules = BlobRules(size=4, observation=observation)
     views = [Symmetry(*one) for one in rules.symmetries()]
     model = build_q_network(rules.observation_space(), 9, "dense")

@@ -100,6 +100,16 @@ def test_both_copies_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         checkpoints.read_newest()
 
 
+def test_steps_are_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing one takes several times its size in memory, and the replay memory may fill half of the machine's."""
+    monkeypatch.setattr("storage.checkpoint.SEGMENT", 1)  # less than a step
+    segments = list(lived(tmp_path).read_newest().segments)
+    # The memory had forgotten the first steps by then; the first checkpoint needs their files.
+    assert [segment["steps"].tolist() for segment in segments] == [[2], [3], [4], [5]]
+    names = [f"steps-{step:012}-{step + 1:012}.safetensors" for step in range(6)]
+    assert sorted(path.name for path in tmp_path.glob("steps-*")) == names
+
+
 def test_segments_are_handed_out_once_and_freed(tmp_path: Path) -> None:
     segments = lived(tmp_path).read_newest().segments
     freed: list[weakref.ref[np.ndarray]] = []
