@@ -277,9 +277,9 @@ def _one_hot(inputs: keras.KerasTensor, space: Discrete | MultiDiscrete) -> kera
 def _grid(pixels: keras.KerasTensor, branch: str = "") -> keras.KerasTensor:
     """See a board piece by piece, and as it looks from the rows and columns that matter.
 
-    On a large board, with too many pixels and offsets to learn each by itself, pieces are made of means of pixels, and
-    offsets are seen on a few scales. From (batch, h, w, c) to (batch, features). Layers are named after the branch, if
-    there are several.
+    On a large board, with too many pixels and offsets to learn each by itself, pieces are made of means of pixels,
+    offsets are seen on a few scales, and only what is near as it is. From (batch, h, w, c) to (batch, features). Layers
+    are named after the branch, if there are several.
     """
     coarseness = -(-max(pixels.shape[1:3]) // FINE)
     if coarseness == 1:
