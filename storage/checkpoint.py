@@ -111,7 +111,8 @@ class Checkpoints:
         length = max(1, int(SEGMENT * memory.maxlen / (memory.nbytes * memory.lanes)))
         for start in range(first, memory.steps, length):
             end = min(start + length, memory.steps)
-            file = self._write_arrays(f"steps-{start:012}-{end:012}", memory.get_steps(start, end), ["", _COPY])
+            name = f"steps-{start:012}-{end:012}"
+            file = self._write_arrays(name, memory.get_steps(start, end), copies=["", _COPY])
             segments.append({"end": end, **file})
         return segments
 
