@@ -20,6 +20,7 @@ from training.greedy_play import MOST_VECTOR_LANES
 from training.tags import LOOK
 
 NOTHING = -4.0  # less than one step too many from one of 2,000 starts
+OF_OPTIMUM = ("percent_of_optimum", "missing", "greedy_optimum", "greedy_random")
 MOST_DRAWN = 50  # a board with more cells along a side is not drawn
 
 
@@ -35,11 +36,7 @@ class PercentOfOptimum(RunCallback):
         config: the settings of the run, with a solvable Blob.
     """
 
-    adds = tuple(
-        kind + name
-        for kind in ("", LOOK)
-        for name in ("percent_of_optimum", "missing", "greedy_optimum", "greedy_random")
-    )
+    adds = (*OF_OPTIMUM, *(LOOK + name for name in OF_OPTIMUM))
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -56,14 +53,14 @@ class PercentOfOptimum(RunCallback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Add the percentage to the logs, where callbacks later in the list see it too."""
-        for kind in ("", LOOK):
-            if logs is not None and f"{kind}greedy_avg" in logs:
-                played = int(self.evaluation.scores["episodes"])  # from the first of the starts
-                random, optimum = float(self._random[:played].mean()), float(self._optimum[:played].mean())
-                percent = percent_of_optimum(logs[f"{kind}greedy_avg"], random, optimum)
-                logs[f"{kind}greedy_optimum"], logs[f"{kind}greedy_random"] = optimum, random
-                logs[f"{kind}percent_of_optimum"] = percent
-                logs[f"{kind}missing"] = math.log10(max(100 - percent, 10**NOTHING))
+        kind = next((kind for kind in ("", LOOK) if f"{kind}greedy_avg" in (logs or {})), None)
+        if logs is None or kind is None:
+            return
+        played = int(self.evaluation.scores["episodes"])  # from the first of the starts
+        random, optimum = float(self._random[:played].mean()), float(self._optimum[:played].mean())
+        percent = percent_of_optimum(logs[f"{kind}greedy_avg"], random, optimum)
+        numbers = percent, math.log10(max(100 - percent, 10**NOTHING)), optimum, random
+        logs.update(zip((kind + name for name in OF_OPTIMUM), numbers, strict=True))
 
 
 class PolicyMap(RunCallback):

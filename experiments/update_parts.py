@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from console.arguments import at_least, make_parser
 from console.errors import exit_on_bad_input
 from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import import_tensorflow
+from experiments.ablation import NETWORKS
 from experiments.benchmark import forward_flops, machine, matmul_gflops
 from presets import PRESETS
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 PRODUCTS = ("MatMul", "BatchMatMulV2", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
 MOST = 1.25  # an update should take at most this many times as long as its products
 ROUNDS = 10
-ABLATED = Path(__file__).with_name("ablated_networks.py")
 ABLATIONS = ("without_convolution", "without_attention", "without_normalization", "with_two_layers")
 
 
@@ -142,7 +141,7 @@ def compare(preset: str, repeats: int) -> None:
 def cost_of_parts(repeats: int) -> None:
     """Time updates of the default preset's network and of those without one of its parts in turns, and print them."""
     updates = []
-    for network in (Config.network, *(f"{ABLATED}:{name}" for name in ABLATIONS)):
+    for network in (Config.network, *(f"{NETWORKS}:{name}" for name in ABLATIONS)):
         agent, batch = agent_and_batch(Config(seed=0, network=network))
         updates.append(lambda update=agent._update, batch=batch: update(batch))
     whole, *ablated = in_turns(updates, repeats)

@@ -33,7 +33,7 @@ from training.result import RunResult
 from training.snapshot import Part, Snapshots
 from training.stock_callbacks import prepare_stock_callbacks
 from training.summary import introduction
-from training.tags import LOOK
+from training.tags import GREEDY, LOOK
 from training.windows import EpisodeWindows, Window
 
 
@@ -192,8 +192,8 @@ class Run:
             is_best = self._evaluate(window.last_episode, is_last)
             logs["evaluation"] = float(self._evaluation.count)
             scores = self._evaluation.scores
-            kind = f"{LOOK}greedy" if self._evaluation.is_look else "greedy"
-            logs |= {f"{kind}_{key}": scores[key] for key in ("avg", "min", "max", "overestimation")}
+            kind = LOOK if self._evaluation.is_look else ""
+            logs |= {kind + name: scores[name.removeprefix("greedy_")] for name in GREEDY}
         self._epochs.end_window(window.number, {"episode": window.last_episode, **logs})
         self._epochs.open_window(window.number + 1)
         self._clock.begin_window(self._agent.steps)

@@ -28,8 +28,8 @@ SEE_POLICY, SEE_START, SEE_WORST = tag("see_policy"), tag("see_start"), tag("see
 SEE_UNTRAINED = tag("see_untrained")
 
 
+GREEDY = ("greedy_avg", "greedy_min", "greedy_max", "greedy_overestimation")  # of an evaluation
 # Names in the logs of some windows only: Keras's callbacks wait for a number that is missing, and take a nan for one.
-GREEDY = ("greedy_avg", "greedy_min", "greedy_max", "greedy_overestimation")
 SOMETIMES = (
     *("loss", "q_mean", "q_max"),  # of windows with an update
     *("evaluation", *GREEDY),  # with an evaluation
