@@ -22,7 +22,7 @@ from storage.checkpoint import checkpoint_errors_as_input_error
 from storage.run_folder import add_to_record, claim_folder, lock_run, record_start
 from training.agents import Agent
 from training.clock import Clock
-from training.contest import Contest
+from training.contest import BUDGET, Contest
 from training.divergence import DivergenceGuard
 from training.epochs import Epochs, default_callbacks
 from training.evaluation import GreedyEvaluation
@@ -231,7 +231,7 @@ class Run:
         return is_best
 
     def _decide_contest(self) -> None:
-        """Where more than one model may be the best, play on until it is clear, at most as much as all evaluations.
+        """Where more than one model may be the best, play on until it is clear.
 
         Raises:
             InterruptedPlay: a signal asks the run to end; the best model so far stays.
@@ -242,7 +242,7 @@ class Run:
             say("playing more episodes to choose the best model")
         best = self._contest.decide(
             lambda episodes, first: self._evaluation.play(self._agent.q_values, episodes, first).returns,
-            budget=self._evaluation.count * self._config.evaluate_episodes,
+            budget=BUDGET * self._evaluation.count * self._config.evaluate_episodes,
         )
         with self._contest.lend_weights(best):
             self._models.save_best(best.scores, best.episode)
