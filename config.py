@@ -40,7 +40,7 @@ class Config:
     steps: int | None = setting(None, "stop after this many environment steps", at_least=1, may_change=True)
     seed: int | None = setting(None, "seed of all random numbers; without it, one is drawn and recorded",
         at_least=0, at_most=2**32 - 1, compared=False)
-    lanes: int = setting(32, "environments stepped side by side", at_least=1, at_most=16_384)
+    lanes: int = setting(128, "environments stepped side by side", at_least=1, at_most=16_384)
     models_dir: str = setting("models", "folder for .model files", may_repeat=True, compared=False)
     logs_dir: str = setting("logs", "folder for TensorBoard logs, a subfolder per run", may_repeat=True, compared=False)
     aggregate_every: int = setting(50, "least episodes per window; what is logged is aggregated over "
@@ -76,7 +76,7 @@ class Config:
     weight_decay: float = setting(0.1, "share of a weight that an update removes, times the learning rate", at_least=0)
     gradient_clip: float = setting(0.0, "largest global norm of the gradient; 0 does not clip", at_least=0)
     symmetries: bool = setting(True, "learn and act with the symmetries that the environment declares")
-    batch_size: int = setting(256, "transitions per update", at_least=1, at_most=65_536)
+    batch_size: int = setting(192, "transitions per update", at_least=1, at_most=65_536)
     prioritized: bool = setting(True, "replay transitions in proportion to their TD error instead of uniformly")
     priority_alpha: float = setting(0.8, "0 draws uniformly, 1 in proportion to the error", at_least=0, at_most=1)
     priority_beta: float = setting(0.0, "share of the bias of prioritized draws that weights correct: more where games "

@@ -29,7 +29,7 @@ from scripts import ROOT, assert_refused, run
         (["--loss", "l1"], ["--loss", "huber", "mse"]),
         (["--preset", "nothing"], ["--preset", "tutorial"]),
         (["--seed", "-4"], ["--seed must be at least 0"]),
-        (["--memory-size", "10"], ["--memory-size 10", "--lanes 32"]),
+        (["--memory-size", "10"], ["--memory-size 10", "--lanes 128"]),
         (["--learn-start", "300000"], ["--learn-start 300000", "never learn"]),
         (["--target-update", "none"], ["--target-update", "episodes", "updates", "soft"]),
         (["--network", "per-action"], ["--network must be auto, dense, tutorial or FILE.py:FUNCTION"]),
