@@ -28,6 +28,7 @@ from storage.model_file import SavedModel
 MOST_STARTS = 1_000_000  # a board with more is judged by a sample
 SAMPLE_SIZE = 10_000  # starts in the sample
 BATCH, BATCH_CELLS = 2_000, 5_000_000  # boards, and cells on them, that a network evaluates in one call
+PART = 100_000  # starts whose views are averaged at a time, to save memory
 
 
 @dataclass(frozen=True)
@@ -176,16 +177,18 @@ def _play_sample(
 
 def _q_errors(
     rules: BlobRules, cells: np.ndarray, values: np.ndarray, discount: float, reward_clip: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Compare Q-values (k, 9) of starts, cells (k, 3), with Q*: |Q - Q*| (k, 9) and max_a Q - max_a Q* (k,)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compare Q-values (k, 9) of starts, cells (k, 3), with Q*. Returns the mean and the maximum of |Q - Q*| over the
+    actions, and max_a Q - max_a Q*, (k,) each."""
     games, (players, game) = games_of_starts(rules, cells, reward_clip)
     optimal = games.optimal_q_values(discount)[players, :, game]
-    return np.abs(values - optimal), values.max(axis=1) - optimal.max(axis=1)
+    errors = np.abs(values - optimal)
+    return errors.mean(axis=1), errors.max(axis=1), values.max(axis=1) - optimal.max(axis=1)
 
 
 def _summarise(exact: bool, outcomes: Outcomes, order: np.ndarray, *solved: np.ndarray) -> Judgement:
     """Average over the starts. `solved` holds the results of `solve_starts` and `_q_errors` for `outcomes[order]`."""
-    random, optimum, optimal_steps, errors, gaps = solved
+    random, optimum, optimal_steps, errors, largest_errors, gaps = solved
     return Judgement(
         n_starts=len(order),
         exact=exact,
@@ -199,7 +202,7 @@ def _summarise(exact: bool, outcomes: Outcomes, order: np.ndarray, *solved: np.n
         never_ending=int((~outcomes.won & ~outcomes.lost).sum()),
         optimal=int((outcomes.returns[order] >= optimum - 1e-3).sum()),
         q_error_mean=_mean(errors),
-        q_error_max=float(errors.max()),
+        q_error_max=float(largest_errors.max()),
         overestimation=_mean(gaps),
     )
 
@@ -227,8 +230,10 @@ def _mean_over_views(rules: BlobRules, positions: np.ndarray, values: np.ndarray
     numbers, cells = _start_numbers(rules, positions), cells_of(rules, positions)
     mean = np.zeros_like(values)
     views = _views(replace(rules, observation="cells"))
-    for view in views:
-        mean += values[numbers[tuple(view.observations(cells).T)]][:, view.actions] / len(views)
+    for first in range(0, len(cells), PART):
+        part = slice(first, first + PART)
+        for view in views:
+            mean[part] += values[numbers[tuple(view.observations(cells[part]).T)]][:, view.actions] / len(views)
     return mean
 
 

@@ -13,7 +13,7 @@ from training.greedy_play import GreedyEpisodes, make_evaluation_lanes, play_gre
 
 # Every run is judged from the same starts, far from those that evaluate.py uses by default.
 EVALUATION_SEED = 1_000_000_000
-LOOK = 100  # episodes, at most, of an evaluation before the first multiple of `evaluate_every`
+LOOK = 32  # episodes, at most, of an evaluation before the first multiple of `evaluate_every`
 
 
 class GreedyEvaluation:

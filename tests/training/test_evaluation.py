@@ -42,6 +42,6 @@ def test_the_last_evaluation_is_no_look(evaluation: GreedyEvaluation) -> None:
 def test_what_is_possible_is_of_the_starts_that_were_played(evaluation: GreedyEvaluation) -> None:
     evaluation.possible = np.arange(150.0)
     evaluation.evaluate(stay, 100)
-    assert evaluation.scores["possible"] == 49.5  # of 0 to 99
+    assert evaluation.scores["possible"] == 15.5  # of 0 to 31
     evaluation.evaluate(stay, 1_000)
     assert evaluation.scores["possible"] == 74.5
