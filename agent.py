@@ -28,6 +28,7 @@ from replay.frames import Frames
 from replay_memory import Batch, ReplayMemory
 from storage.model_file import ModelInfo, save_model
 
+AT_ONCE = 8  # updates whose batches are drawn together
 _BUILDING = threading.Lock()  # Keras draws weights from one generator for all threads
 
 
@@ -119,24 +120,37 @@ class DQNAgent:
     def learn(self) -> list[UpdateStats]:
         """Do the updates that have become due since the last call: one for every `learn_every` steps remembered."""
         due, self._updates_due = self._updates_due, 0
-        return [self.update() for _ in range(due)]
+        return [stats for done in range(0, due, AT_ONCE) for stats in self.update(min(AT_ONCE, due - done))]
 
-    def update(self) -> UpdateStats:
-        """Move Q towards its targets by one step of gradient descent on a batch from the memory.
+    def update(self, count: int = 1) -> list[UpdateStats]:
+        """Move Q towards its targets by steps of gradient descent, each on a batch from the memory.
+
+        All batches are drawn before the first step, which takes less time than to draw each by itself.
+
+        Args:
+            count: how many steps.
 
         Raises:
             ValueError: the memory is empty.
         """
         config = self.config
         # Where nothing is random, all targets can be met at once, and the bias of prioritized draws does no harm.
-        batch = self.memory.sample(
-            config.batch_size, config.n_step, config.discount, self._generator, config.priority_beta
+        drawn = self.memory.sample(
+            count * config.batch_size, config.n_step, config.discount, self._generator, config.priority_beta
         )
+        stats, td_errors = [], np.zeros(len(drawn.slots), np.float32)
+        for i in range(count):
+            stats.append(self._update_on(_every(drawn, i, count)))
+            td_errors[i::count] = self.td_errors.numpy()
+        self.memory.set_priorities(drawn.slots, td_errors)
+        return stats
+
+    def _update_on(self, batch: Batch) -> UpdateStats:
+        """Take one step, on this batch, seen through a random symmetry."""
         if self._symmetries:
             symmetry = self._symmetries[int(self._generator.integers(len(self._symmetries)))]
             batch = _transformed(batch, symmetry)
         stats, self.td_errors = self._update(batch)
-        self.memory.set_priorities(batch.slots, self.td_errors.numpy())
         self.updates += 1
         self._copy_to_target_every("updates", self.updates - 1, self.updates)
         return UpdateStats(*stats.numpy().tolist())
@@ -304,6 +318,11 @@ class DQNAgent:
     def _variables(self) -> list[keras.Variable]:
         # A model's `variables` hold the state of dropout's generators too, its `weights` do not.
         return [*self.online.variables, *self.target.variables, *self.online.optimizer.variables]
+
+
+def _every(batch: Any, first: int, stride: int) -> Any:
+    """Take every `stride`-th transition: neighbours are alike, as prioritized draws are in the order of the memory."""
+    return optree.tree_map(lambda array: np.ascontiguousarray(array[first::stride]), batch)
 
 
 def _transformed(batch: Batch, symmetry: Symmetry) -> Batch:

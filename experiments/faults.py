@@ -68,7 +68,7 @@ ROOT_FAULTS = [
             "batch.next_masks",
         ),
         ("importance weights not applied", "tf.reduce_mean(batch.weights * losses)", "tf.reduce_mean(losses)"),
-        ("priorities never set", "self.memory.set_priorities(batch.slots, self.td_errors.numpy())", "pass"),
+        ("priorities never set", "self.memory.set_priorities(drawn.slots, td_errors)", "pass"),
         ("weights not decayed", "weight_decay=config.weight_decay or None", "weight_decay=None"),
         (
             "illegal actions counted in q_mean",
@@ -90,7 +90,7 @@ ROOT_FAULTS = [
             'self._copy_to_target_every("updates", self.updates - 1, self.updates)',
             "pass",
         ),
-        ("one update however many are due", "for _ in range(due)]", "for _ in range(min(due, 1))]"),
+        ("one update however many are due", "self.update(min(AT_ONCE, due - done))", "self.update(1)"),
         ("rewards not clipped", "step._replace(rewards=self.config.clip_rewards(step.rewards))", "step"),
         ("masks acted on not stored", "self._masks = np.array(masks) if masks", "self._masks = None if masks"),
         ("generator not restored", 'self._generator.bit_generator.state = state["generator"]', "pass"),

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from test_agent import ACTIONS, FEATURES, SMALL, remember_episodes
 
-from agent import DQNAgent
+from agent import AT_ONCE, DQNAgent
 from environments.lanes import Step
 from environments.symmetry import Symmetry
 from replay.samplers import Prioritized
@@ -180,6 +180,46 @@ def test_prioritized_update_sets_priorities() -> None:
     agent.update()
     assert isinstance(agent.memory.sampler, Prioritized)
     assert agent.memory.sampler._tree[np.arange(2)] == pytest.approx([7.001, 1.001])
+
+
+def test_batches_are_drawn_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 transitions, 6 batches of 4 are drawn at once: one from each quarter of the memory. TD errors are made up:
+    those of transition i are i + 1, and become its priority."""
+    config = dataclasses.replace(SMALL, prioritized=True, priority_alpha=1.0, batch_size=4)
+    agent = DQNAgent(FEATURES, ACTIONS, config)
+    remember_episodes(agent, 40)
+    drawn, batches, sample = [], [], agent.memory.sample
+
+    def noting(*arguments: Any) -> Batch:
+        drawn.append(sample(*arguments))
+        return drawn[-1]
+
+    def step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        batches.append(batch)
+        return tf.fill([3], float(len(batches))), tf.constant(batch.slots + 1, tf.float32)
+
+    monkeypatch.setattr(agent.memory, "sample", noting)
+    agent._update = step
+    assert [stats.loss for stats in agent.update(6)] == [1, 2, 3, 4, 5, 6] and agent.updates == 6
+    assert [len(batch.slots) for batch in drawn] == [24]
+    for batch in batches:
+        assert (batch.slots // 10).tolist() == [0, 1, 2, 3] and batch.observations.flags.c_contiguous
+    assert isinstance(agent.memory.sampler, Prioritized)
+    slots = np.unique(drawn[0].slots)
+    assert agent.memory.sampler._tree[slots] == pytest.approx(slots + 1 + Prioritized.EPSILON)
+
+
+def test_not_too_many_batches_are_drawn_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = DQNAgent(FEATURES, ACTIONS, SMALL)
+    counts: list[int] = []
+
+    def update(count: int) -> list[int]:
+        counts.append(count)
+        return [0] * count
+
+    monkeypatch.setattr(agent, "update", update)
+    agent._updates_due = 2 * AT_ONCE + 3
+    assert len(agent.learn()) == 2 * AT_ONCE + 3 and counts == [AT_ONCE, AT_ONCE, 3] and agent.learn() == []
 
 
 def test_weight_decay_by_hand() -> None:
