@@ -189,7 +189,7 @@ def test_a_table_may_learn_from_random_play() -> None:
     assert find_problems(log(Config(method="q-learning", memory_size=32, episodes=500), curves)) == []
     (text,) = find_problems(log(Config(method="sarsa", episodes=500), curves))
     assert text.startswith("epsilon is still")
-    assert len(find_problems(log(Config(memory_size=32, learn_start=32, episodes=500), curves))) == 2
+    assert len(find_problems(log(Config(lanes=32, memory_size=32, learn_start=32, episodes=500), curves))) == 2
 
 
 def run_log(greedy: list[float], **curves: list[float]) -> RunLog:

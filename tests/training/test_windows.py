@@ -54,7 +54,7 @@ def test_a_window_by_hand() -> None:
 
 def test_the_episodes_of_the_lanes_that_explore_least_are_shown() -> None:
     """Of 32 lanes two never explore in the end; lane i returns i. Where neither ends an episode, it is the next."""
-    windows = EpisodeWindows(Config(aggregate_every=32, epsilon_spread=0.5), 32)
+    windows = EpisodeWindows(Config(lanes=32, aggregate_every=32, epsilon_spread=0.5), 32)
     windows.add(step_of([0] * 32, [False] * 32), NO_UPDATES)
     windows.add(all_end(32), NO_UPDATES)
     (window,) = windows.cut()
