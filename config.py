@@ -51,6 +51,8 @@ class Config:
     evaluate_every: int = setting(5_000, "episodes between greedy evaluations, which choose the best model; steps if "
         "--steps limits the run", at_least=1)
     evaluate_episodes: int = setting(2_000, "seeded starts per greedy evaluation", at_least=1, at_most=1_000_000)
+    contest_factor: float = setting(8.0, "at the end, the candidates for the best model play on if it is unclear which "
+        "one is: this many times the episodes of all evaluations, at most; 0 plays none", at_least=0, at_most=1_000)
 
     method: str = setting("dqn", "dqn learns with a network; the others learn with a table and ignore the settings of "
         "networks, replay and targets", choices=METHODS)

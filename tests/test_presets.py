@@ -46,6 +46,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **GENERIC,
         "frame_stack": 4,
         "evaluate_episodes": 8,
+        "contest_factor": 2.0,
         "loss": "huber",
         "huber_delta": 1.0,
         "batch_size": 32,

@@ -29,8 +29,8 @@ GROUPS = {
     ),
     "the environment": ("env_args", "max_episode_steps", "frame_stack", "symmetries"),
     "the run": (
-        *("models_dir", "logs_dir", "aggregate_every", "evaluate_every", "evaluate_episodes", "checkpoint_every"),
-        "init_from",
+        *("models_dir", "logs_dir", "aggregate_every", "evaluate_every", "evaluate_episodes", "contest_factor"),
+        *("checkpoint_every", "init_from"),
     ),
     "the network and its updates": (
         *("network", "dueling", "batch_size", "learn_start", "learn_every", "learning_rate_schedule", "loss"),

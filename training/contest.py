@@ -14,7 +14,6 @@ from environments.spaces import check_like
 from training.agents import Agent
 
 MOST = 8  # models in the contest
-BUDGET = 2  # times the episodes of all evaluations, at most, are played to decide it
 LARGEST = 2**26  # bytes of a model's weights: larger ones are not kept, so that their evaluations alone decide
 NEAR_ENOUGH = 1_000  # a difference within the standard error of the mean of this many episodes does not matter
 

@@ -22,7 +22,7 @@ from storage.checkpoint import checkpoint_errors_as_input_error
 from storage.run_folder import add_to_record, claim_folder, lock_run, record_start
 from training.agents import Agent
 from training.clock import Clock
-from training.contest import BUDGET, Contest
+from training.contest import Contest
 from training.divergence import DivergenceGuard
 from training.epochs import Epochs, default_callbacks
 from training.evaluation import GreedyEvaluation
@@ -236,13 +236,13 @@ class Run:
         Raises:
             InterruptedPlay: a signal asks the run to end; the best model so far stays.
         """
-        if not self._contest.is_open:
+        most = int(self._config.contest_factor * self._evaluation.count * self._config.evaluate_episodes)
+        if not self._contest.is_open or not most:
             return
         if not self._quiet:
-            say("playing more episodes to choose the best model")
+            say(f"playing up to {most:,} more episodes to choose the best model (Ctrl-C keeps the best so far)")
         best = self._contest.decide(
-            lambda episodes, first: self._evaluation.play(self._agent.q_values, episodes, first).returns,
-            budget=BUDGET * self._evaluation.count * self._config.evaluate_episodes,
+            lambda episodes, first: self._evaluation.play(self._agent.q_values, episodes, first).returns, most
         )
         with self._contest.lend_weights(best):
             self._models.save_best(best.scores, best.episode)
