@@ -185,13 +185,17 @@ def verdict(log: RunLog) -> str:
         level += f" of {optimum[-1]:.2f} possible, {percent_of(greedy[-1], random, optimum[-1])} of the optimum"
     if len(greedy) < FEW_EVALUATIONS:
         return level
+    # Looks have other starts than evaluations, from which another return is possible.
+    quality = greedy - optimum if len(optimum) == len(greedy) else greedy
     # A gain that matters is a hundredth of all that was gained: what is less may be noise.
-    gained = greedy.max() - greedy.min()
+    gained = quality.max() - quality.min()
     episodes = log.episodes[GREEDY_AVG]
-    first_good = episodes[np.argmax(greedy >= greedy.max() - 0.01 * gained)]
+    first_good = episodes[np.argmax(quality >= quality.max() - 0.01 * gained)]
+    if not gained:
+        return f"{level}; nothing was gained since episode {int(episodes[0]):,}"
     if first_good >= episodes[-1] * STILL_IMPROVING:
         return f"{level}; it was still improving: train longer"
-    return f"{level}; no gain since episode {int(first_good):,}"
+    return f"{level}; 99% of what it gained it had by episode {int(first_good):,}"
 
 
 def percent_of(earned: float, random: float, optimum: float) -> str:

@@ -108,7 +108,7 @@ def test_a_package_that_is_missing(
 
 def test_findings_of_one_run_and_of_several(tmp_path: Path) -> None:
     sound, other = write_run(tmp_path / "sound"), write_run(tmp_path / "other", epsilon=0.95, greedy=-195.0)
-    well = "nothing looks wrong: greedy play earned -100.00; no gain since episode 50\n"
+    well = "nothing looks wrong: greedy play earned -100.00; nothing was gained since episode 50\n"
     assert run_report(sound) == (0, well, [])
     code, output, errors = run_report(other)
     assert code == 0 and not errors
