@@ -83,9 +83,9 @@ class Config:
     priority_alpha: float = setting(0.8, "0 draws uniformly, 1 in proportion to the error", at_least=0, at_most=1)
     priority_beta: float = setting(0.0, "share of the bias of prioritized draws that weights correct: more where games "
         "are random", at_least=0, at_most=1)
-    memory_size: int = setting(250_000, "transitions in the replay memory", at_least=1)
+    memory_size: int = setting(400_000, "transitions in the replay memory", at_least=1)
     learn_start: int = setting(1_000, "transitions in the memory before the first update", at_least=1)
-    learn_every: int = setting(32, "environment steps per update", at_least=1)
+    learn_every: int = setting(80, "environment steps per update", at_least=1)
     target_update: str = setting("episodes", "copy the online network to the target network every --target-every "
         "episodes or updates, or blend it in at every update (soft)", choices=("episodes", "updates", "soft"))
     target_every: int = setting(100, "episodes or updates between copies to the target network", at_least=1)
@@ -95,8 +95,8 @@ class Config:
     epsilon_decay: float = setting(0.999, "factor on epsilon per episode", above=0, at_most=1)
     epsilon_steps: int = setting(10_000, "environment steps until a linear decay reaches --epsilon-min", at_least=1)
     epsilon_min: float = setting(0.0, "lowest epsilon, the chance of a random action", at_least=0, at_most=1)
-    epsilon_spread: float = setting(1.0, "lanes explore unequally: their lowest epsilons are spread over this share of "
-        "the way from --epsilon-min to 1", at_least=0, at_most=1)
+    epsilon_spread: float = setting(4.0, "lanes explore unequally: their lowest epsilons rise evenly from --epsilon-min "
+        "by this times the way to 1, which the last lanes reach if it is more than 1", at_least=0, at_most=1_000)
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -159,11 +159,11 @@ class Config:
 
         Lanes may explore unequally (Horgan et al. 2018, "Distributed prioritized experience replay", section 4, with
         other numbers): the first ones show how well the agent plays, the last ones go on seeing everything. A sixteenth
-        of the lanes has the lowest, the others even steps from there.
+        of the lanes has the lowest, the others even steps from there, at most to 1.
         """
         places = (np.arange(self.lanes) + 0.5) / self.lanes
         share = self.epsilon_spread * np.maximum(0, places - 1 / 16) / (15 / 16)
-        return self.epsilon_min + (1 - self.epsilon_min) * share
+        return self.epsilon_min + (1 - self.epsilon_min) * np.minimum(1, share)
 
     def epsilon(self, episodes: int, steps: int) -> np.ndarray:
         """Return the probability of a random action after these episodes and environment steps, in each lane: float64

@@ -248,7 +248,7 @@ def compile_q_values(
         lambda observations: mean_q_values(model, observations, symmetries),
         input_signature=[batch_signature(observation_space)],
         jit_compile=in_bulk and suits_xla(model),
-    )
+    ).get_concrete_function()  # its calls are checked less
     if not symmetries:
         return lambda observations: function(observations).numpy()
     return lambda observations: np.concatenate([function(part).numpy() for part in parts(observations)])
