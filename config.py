@@ -83,7 +83,7 @@ class Config:
     priority_alpha: float = setting(0.8, "0 draws uniformly, 1 in proportion to the error", at_least=0, at_most=1)
     priority_beta: float = setting(0.0, "share of the bias of prioritized draws that weights correct: more where games "
         "are random", at_least=0, at_most=1)
-    memory_size: int = setting(400_000, "transitions in the replay memory", at_least=1)
+    memory_size: int = setting(640_000, "transitions in the replay memory", at_least=1)
     learn_start: int = setting(1_000, "transitions in the memory before the first update", at_least=1)
     learn_every: int = setting(80, "environment steps per update", at_least=1)
     target_update: str = setting("episodes", "copy the online network to the target network every --target-every "
