@@ -70,7 +70,7 @@ class Config:
     discount: float = setting(0.9, "weight of a reward that comes one step later", at_least=0, at_most=1)
     n_step: int = setting(1, "rewards summed before the target bootstraps", at_least=1, at_most=1_000)
     double: bool = setting(False, "double DQN: the online network picks the next action, the target network values it")
-    dueling: bool = setting(False, "dueling network: one head for the state's value, one for the actions' advantages")
+    dueling: bool = setting(True, "dueling network: one head for the state's value, one for the actions' advantages")
     reward_clip: float = setting(25.0, "clip rewards to this size when learning, but not in reported returns; 0 does "
         "not clip", at_least=0)
     loss: str = setting("huber", "loss of the TD error", choices=("huber", "mse"))

@@ -40,7 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mean squared error": {"loss": "mse"},
     "soft target": {"target_update": "soft"},
     "3-step returns": {"n_step": 3},
-    "dueling": {"dueling": True},
+    "without dueling": {"dueling": False},
     "gradient clip": {"gradient_clip": 10.0},
     # It gets as many seconds as the default took, though it would need far more.
     "tutorial preset": {"preset": "tutorial", **PRESETS["tutorial"]},
