@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from environments.lanes import Step
 from environments.reused import ActedOn
 from environments.spaces import Observations, QValues, check_like, example_observation
 from environments.symmetry import Symmetry
-from losses import ScalarQ, UpdateStats
+from losses import UpdateStats, make_loss
 from networks import batch_signature, build_q_network, compile_q_values, suits_xla
 from replay.frames import Frames
 from replay_memory import Batch, ReplayMemory
@@ -69,7 +70,7 @@ class DQNAgent:
         self.n_actions = int(action_space.n)  # type: ignore[attr-defined]
         self._symmetries = symmetries if config.symmetries else ()
         self._generator = np.random.default_rng(config.seed)
-        self._loss = ScalarQ(config)
+        self._loss = make_loss(config)
         self.episodes = self.steps = self.updates = self._updates_due = 0
         self.td_errors = tf.zeros([0])
         self._acted_on = ActedOn()
@@ -80,11 +81,12 @@ class DQNAgent:
 
     def _build_networks(self, observation_space: gym.Space) -> None:
         config = self.config
-        shape = observation_space, self.n_actions, config.network, config.dueling, config.frame_stack
+        settings = config.network_settings()
         with _BUILDING:
             if config.seed is not None:
                 keras.utils.set_random_seed(config.seed)
-            self.online, self.target = build_q_network(*shape), build_q_network(*shape)
+            self.online = build_q_network(observation_space, self.n_actions, **settings)
+            self.target = build_q_network(observation_space, self.n_actions, **settings)
         self.copy_to_target()
         # Decoupled weight decay (Loshchilov & Hutter 2019).
         optimizer = keras.optimizers.Adam(config.learning_rate, weight_decay=config.weight_decay or None)
@@ -114,7 +116,9 @@ class DQNAgent:
         self.q_values: QValues = compile_q_values(self.online, observation_space, self._symmetries)
         # An eighth of the work. What it gets wrong that the other views get right is one more way to explore.
         self._values_in_one_view = (
-            compile_q_values(self.online, observation_space) if self._symmetries else self.q_values
+            compile_q_values(self.online, observation_space, is_noisy=self.config.noisy)
+            if self._symmetries or self.config.noisy
+            else self.q_values
         )
 
     def learn(self) -> list[UpdateStats]:
@@ -161,10 +165,14 @@ class DQNAgent:
         Returns:
             The three `UpdateStats`, float32 (3,), and the TD errors, float32 (batch,).
         """
-        targets = self._loss.targets(self.online, self.target, batch)  # reward + discount * max_a Q_target(next, a)
+        loss_of, noisy = self._loss, self.config.noisy
+        online, target = loss_of.outputs_of(self.online), loss_of.outputs_of(self.target)
+        # In targets, both networks have noise of their own, if they have any (Fortunato et al. 2018, eq. 13).
+        choosing, valuing = (functools.partial(network, training=noisy) for network in (online, target))
+        targets = loss_of.targets(choosing, valuing, batch)  # reward + discount * max_a Q_target(next, a)
         with tf.GradientTape() as tape:
-            outputs = self.online(batch.observations, training=True)
-            losses, td_errors = self._loss(outputs, targets, batch.actions)
+            outputs = online(batch.observations, training=True)
+            losses, td_errors = loss_of(outputs, targets, batch.actions)
             loss = tf.reduce_mean(batch.weights * losses)
         variables = self.online.trainable_variables
         gradients = tape.gradient(loss, variables)
@@ -173,7 +181,7 @@ class DQNAgent:
         self.online.optimizer.apply(gradients, variables)
         if self.config.target_update == "soft":
             self.copy_to_target(self.config.target_rate)
-        q_values = self._loss.q_values(outputs)
+        q_values = loss_of.q_values(outputs)
         best = tf.reduce_max(tf.where(batch.masks, q_values, q_values.dtype.min), axis=1)
         return tf.stack([loss, tf.reduce_mean(best), tf.reduce_max(best)]), td_errors
 

@@ -16,6 +16,8 @@ from presets import PRESETS, preset_of
 
 METHODS = ("dqn", "q-learning", "sarsa", "expected-sarsa", "sarsa-lambda", "q-lambda")  # see q_table.py
 NETWORKS = ("auto", "dense", "tutorial")
+DISTRIBUTIONAL = ("c51", "qr", "iqn")
+LOSSES = ("huber", "mse", *DISTRIBUTIONAL)
 LONGEST_ENV_ARGS = 10_000  # characters: enough for a map drawn in letters, too few to fill the memory
 
 
@@ -73,8 +75,13 @@ class Config:
     dueling: bool = setting(True, "dueling network: one head for the state's value, one for the actions' advantages")
     reward_clip: float = setting(25.0, "clip rewards to this size when learning, but not in reported returns; 0 does "
         "not clip", at_least=0)
-    loss: str = setting("huber", "loss of the TD error", choices=("huber", "mse"))
-    huber_delta: float = setting(1.0, "TD error beyond which the Huber loss grows linearly", above=0)
+    loss: str = setting("huber", "what updates minimise: a loss of the TD error, or of the return's distribution, as "
+        "probabilities (c51), fixed quantiles (qr) or quantiles drawn at random (iqn)", choices=LOSSES)
+    huber_delta: float = setting(1.0, "TD error beyond which the Huber loss grows linearly, also that of quantiles",
+        above=0)
+    v_max: float = setting(10.0, "c51: returns from minus this to this have a probability", above=0)
+    munchausen: bool = setting(False, "add the scaled log of the policy to the reward")
+    noisy: bool = setting(False, "explore by noise on the weights of the dense layers, beside epsilon")
     weight_decay: float = setting(0.1, "share of a weight that an update removes, times the learning rate", at_least=0)
     gradient_clip: float = setting(0.0, "largest global norm of the gradient; 0 does not clip", at_least=0)
     symmetries: bool = setting(True, "learn and act with the symmetries that the environment declares")
@@ -107,6 +114,7 @@ class Config:
             raise InputError(f"--env-args takes {LONGEST_ENV_ARGS:,} characters at most, got {length:,}")
         if self.method == "dqn":
             self._check_memory()
+            self._check_network()
         else:
             self._check_table()
 
@@ -123,7 +131,30 @@ class Config:
                 f"--learn-start {self.learn_start} is more than --steps {self.steps}, so it would never learn: lower it"
             )
 
+    def _check_network(self) -> None:
+        is_own = self.network not in NETWORKS
+        for flag in self._parts_of_rainbow() if is_own else ():
+            if flag != "--munchausen":
+                raise InputError(f"{flag} needs a network made here: leave it out, or --network {self.network}")
+        if self.munchausen and self.double:
+            raise InputError("--munchausen values all actions by its policy, so there is none to pick with --double")
+        if self.munchausen and self.loss == "c51":
+            raise InputError(
+                "--munchausen shifts returns by the policy's logarithm, off the atoms of --loss c51: try qr"
+            )
+
+    def _parts_of_rainbow(self) -> list[str]:
+        flags = [f"--loss {self.loss}"] * (self.loss in DISTRIBUTIONAL)
+        return [*flags, *["--noisy"] * self.noisy, *["--munchausen"] * self.munchausen]
+
+    def network_settings(self) -> dict[str, Any]:
+        """Return what `networks.build_q_network` takes beside the spaces."""
+        names = ("network", "dueling", "loss", "noisy", "v_max")
+        return {"stack": self.frame_stack, **{name: getattr(self, name) for name in names}}
+
     def _check_table(self) -> None:
+        for flag in self._parts_of_rainbow():
+            raise InputError(f"{flag} is for networks, --method {self.method} learns a table: leave it out")
         if self.init_from:
             raise InputError(f"--init-from gives a network its weights, --method {self.method} has none")
         if self.network not in NETWORKS:

@@ -12,11 +12,12 @@ import keras
 from keras import layers
 
 import networks
+from blocks import board
 
 
 def _with(part: str, function: Callable[..., Any], observation_space: gym.Space, n_actions: int) -> keras.Model:
     """Build the network with another function in the place of one of its parts."""
-    with patch.object(networks, part, function):
+    with patch.object(board if hasattr(board, part) else networks, part, function):
         return networks.build_q_network(observation_space, n_actions)
 
 
@@ -37,14 +38,14 @@ def without_attention(observation_space: gym.Space, n_actions: int) -> keras.Mod
 
 def without_normalization(observation_space: gym.Space, n_actions: int) -> keras.Model:
     """Build the network without layer normalization."""
-    return _with("_dense", _dense_with(normalized=False), observation_space, n_actions)
+    return _with("dense", _dense_with(normalized=False), observation_space, n_actions)
 
 
 def with_two_layers(observation_space: gym.Space, n_actions: int) -> keras.Model:
     """Build the network with two dense layers instead of three."""
-    return _with("_dense", _dense_with(n_layers=2), observation_space, n_actions)
+    return _with("dense", _dense_with(n_layers=2), observation_space, n_actions)
 
 
 def _dense_with(**other: Any) -> Callable[..., keras.KerasTensor]:
-    dense = networks._dense
+    dense = networks.dense
     return lambda features, units, **settings: dense(features, units, **{**settings, **other})

@@ -75,13 +75,13 @@ def load_network(saved: SavedModel, env: gym.Env) -> keras.Model:
     from networks import build_q_network
 
     config, n_actions = saved.info.config, int(env.action_space.n)  # type: ignore[attr-defined]
-    settings = env.observation_space, n_actions, config.network, config.dueling, config.frame_stack
+    space, settings = env.observation_space, config.network_settings()
     if ":" not in config.network:
         # First without memory for its weights: a file may name an environment whose network is far larger than itself.
         with keras.StatelessScope(initialize_variables=False):
-            _check_weights(saved, build_q_network(*settings))
+            _check_weights(saved, build_q_network(space, n_actions, **settings))
         keras.utils.clear_session()
-    model = build_q_network(*settings)
+    model = build_q_network(space, n_actions, **settings)
     set_weights(saved, model)
     return model
 

@@ -58,9 +58,9 @@ def test_target_starts_equal_to_online() -> None:
 def test_agents_built_at_once_have_their_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras draws from one generator for all threads, so that each must build its networks undisturbed."""
 
-    def slowly(*shape: Any) -> keras.Model:
+    def slowly(*spaces: Any, **settings: Any) -> keras.Model:
         time.sleep(0.1)  # in which the other thread would seed the generator
-        return build_q_network(*shape)
+        return build_q_network(*spaces, **settings)
 
     monkeypatch.setattr("agent.build_q_network", slowly)
     configs = [dataclasses.replace(SMALL, seed=seed) for seed in (1, 2)]

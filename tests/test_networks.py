@@ -12,9 +12,10 @@ import pytest
 import tensorflow as tf
 
 from blob_env import BlobRules
+from blocks.board import FILTERS, SCALES, SHARPNESS, see_board
 from console.errors import InputError
 from environments.spaces import example_observation
-from networks import FILTERS, SCALES, SHARPNESS, _grid, build_q_network, suits_xla
+from networks import build_q_network, suits_xla
 
 PER_ACTION = f"{Path(__file__).parent.parent}/examples/networks.py:per_action"
 BOARD = gym.spaces.Box(0, 255, (10, 10, 3), np.uint8)
@@ -256,7 +257,7 @@ def test_one_hot_by_hand() -> None:
 def test_grid_features_equal_a_numpy_reference(height: int, width: int) -> None:
     channels = 2
     inputs = keras.Input((height, width, channels))
-    model = keras.Model(inputs, _grid(inputs))
+    model = keras.Model(inputs, see_board(inputs))
     generator = np.random.default_rng(0)
     weights = {name: generator.normal(size=(channels + 1, channels)) for name in ("rows", "columns")}
     for name, kernel in weights.items():
@@ -373,9 +374,11 @@ def test_boards_of_all_sizes(side: int, channels: int) -> None:
         assert np.abs(model(board) - model(before)).max() > 1e-4
 
 
-def test_xla_compiles_neither_large_convolutions_nor_large_boards() -> None:
+def test_xla_compiles_no_large_convolutions_or_boards_or_random_numbers() -> None:
     assert suits_xla(build_q_network(BOARD, 9))
     assert suits_xla(build_q_network(BOARD, 9, PER_ACTION))
+    assert suits_xla(build_q_network(BOARD, 9, loss="c51"))
+    assert not suits_xla(build_q_network(BOARD, 9, noisy=True)) and not suits_xla(build_q_network(BOARD, 9, loss="iqn"))
     assert not suits_xla(build_q_network(BOARD, 9, "tutorial"))
     assert not suits_xla(build_q_network(gym.spaces.Box(0, 255, (20, 20, 3), np.uint8), 2, PER_ACTION))
     assert not suits_xla(build_q_network(gym.spaces.Box(0, 255, (20, 20, 3), np.uint8), 9))

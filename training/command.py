@@ -34,11 +34,11 @@ GROUPS = {
     ),
     "the network and its updates": (
         *("network", "dueling", "batch_size", "learn_start", "learn_every", "learning_rate_schedule", "loss"),
-        *("huber_delta", "weight_decay", "gradient_clip"),
+        *("huber_delta", "v_max", "weight_decay", "gradient_clip"),
     ),
-    "targets": ("target_update", "target_every", "target_rate", "double", "n_step", "reward_clip"),
+    "targets": ("target_update", "target_every", "target_rate", "double", "munchausen", "n_step", "reward_clip"),
     "replay": ("prioritized", "priority_alpha", "priority_beta"),
-    "exploration": ("epsilon_schedule", "epsilon_decay", "epsilon_steps", "epsilon_spread"),
+    "exploration": ("noisy", "epsilon_schedule", "epsilon_decay", "epsilon_steps", "epsilon_spread"),
     "tables": ("method", "trace_decay"),
 }
 
