@@ -12,7 +12,7 @@ import numpy.typing as npt
 from console.errors import InputError
 from console.nearest import answer_flag
 from console.settings import check_settings, flag_of, setting
-from presets import PRESETS, preset_of
+from presets import PRESETS, preset_of, settings_of
 
 METHODS = ("dqn", "q-learning", "sarsa", "expected-sarsa", "sarsa-lambda", "q-lambda")  # see q_table.py
 NETWORKS = ("auto", "dense", "tutorial")
@@ -174,7 +174,7 @@ class Config:
                 raise InputError(f"there is no setting {flag}{'; ' * bool(answer)}{answer}")
         env, method = settings.get("env", cls.env), settings.get("method", cls.method)
         suitable = preset_of(env, method, settings.get("env_args", {}))
-        preset = PRESETS.get(settings.setdefault("preset", suitable), {})
+        preset = settings_of(settings.setdefault("preset", suitable), suitable)
         env_args = {**preset.get("env_args", {}), **settings.get("env_args", {})}
         return cls(**{**preset, **settings, "env_args": env_args})
 

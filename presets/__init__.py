@@ -3,6 +3,7 @@
 A file holds settings of `Config`, and may also say
 
 - `extends`: another file, whose settings it starts from;
+- `on_top`: true if it starts from the preset that suits the environment;
 - `suits`: the environments that get it by default, as beginnings of their IDs. A file named like an ID suits that
   environment without saying so;
 - `methods`: the methods that get it by default; only "dqn" without it;
@@ -20,7 +21,7 @@ from types import MappingProxyType
 from typing import Any
 
 _FILES = {path.stem: tomllib.loads(path.read_text("utf-8")) for path in Path(__file__).parent.glob("*.toml")}
-_NOT_SETTINGS = ("extends", "suits", "methods", "sizes")
+_NOT_SETTINGS = ("extends", "on_top", "suits", "methods", "sizes")
 
 
 def _settings(name: str) -> dict[str, Any]:
@@ -31,6 +32,12 @@ def _settings(name: str) -> dict[str, Any]:
 
 
 PRESETS: dict[str, dict[str, Any]] = {name: _settings(name) for name in sorted(_FILES) if not name.startswith("_")}
+
+
+def settings_of(preset: str, suitable: str) -> dict[str, Any]:
+    """Return the settings of a preset, for an environment that another one suits; none if there is no such preset."""
+    is_on_top = _FILES.get(preset, {}).get("on_top")
+    return (PRESETS[suitable] if is_on_top else {}) | PRESETS.get(preset, {})
 
 
 def preset_of(env: str, method: str = "dqn", env_args: Mapping[str, Any] = MappingProxyType({})) -> str:

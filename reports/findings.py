@@ -17,6 +17,7 @@ from training.tags import (
     GREEDY_OPTIMUM,
     GREEDY_RANDOM,
     Q_LIMIT,
+    Q_MAX,
     Q_MEAN,
     Q_SPREAD,
     REWARD_AVG,
@@ -103,6 +104,17 @@ def q_ran_away(log: RunLog) -> str | None:
     )
 
 
+def beyond_the_atoms(log: RunLog) -> str | None:
+    """Find returns too large for C51, whose Q-values then press against the end of its range."""
+    q, config = log.curve(Q_MAX), log.config
+    if config.loss != "c51" or not len(q) or q[-1] < 0.95 * config.v_max:
+        return None
+    return (
+        f"returns are too large for --loss c51: Q-values reach {q[-1]:.1f}, and it knows none above --v-max "
+        f"{config.v_max:g}: raise that, or take --loss qr, which has no limit"
+    )
+
+
 def constant_q(log: RunLog) -> str | None:
     """Find Q-values that no longer depend on the observation, but for rounding."""
     spread, q, dead = log.curve(Q_SPREAD), log.curve(Q_MEAN), log.curve(DEAD_UNITS)
@@ -161,6 +173,7 @@ CHECKS: tuple[Callable[[RunLog], str | None], ...] = (
     still_exploring,
     small_memory,
     q_ran_away,
+    beyond_the_atoms,
     constant_q,
     stuck_at_random,
     collapsed,

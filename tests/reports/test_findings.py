@@ -118,6 +118,14 @@ def test_a_constant_q_by_hand(spread: float, is_constant: bool) -> None:
     assert [text.startswith("the network is blind") for text in found] == [True] * is_constant
 
 
+@pytest.mark.parametrize(("loss", "q_max", "presses"), [("c51", 9.6, True), ("c51", 9.4, False), ("qr", 9.6, False)])
+def test_returns_beyond_the_atoms_by_hand(loss: str, q_max: float, presses: bool) -> None:
+    """C51 knows returns up to 10: Q-values above 9.5 press against that."""
+    log = run_log([5.0], **{"run/q_max": [1.0, q_max]})._replace(config=Config(loss=loss, v_max=10.0))
+    found = [text for text in find_problems(log) if "too large for --loss c51" in text]
+    assert len(found) == presses and all("Q-values reach 9.6" in text for text in found)
+
+
 def test_a_run_that_was_not_finished(small_config: MakeConfig) -> None:
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
