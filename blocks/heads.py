@@ -83,9 +83,11 @@ def _fractions(features: keras.KerasTensor) -> keras.KerasTensor:
 
     Each is uniform in its part, so that one picked at random is uniform, as those of Dabney et al. 2018b.
     """
-    normal = layers.GaussianNoise(1.0)(ops.repeat(ops.zeros_like(features[:, :1]), SAMPLES, axis=1))
-    uniform = 0.5 + 0.5 * ops.erf(normal / np.sqrt(2).astype(np.float32))  # the normal distribution's own quantiles
-    return (uniform + np.arange(SAMPLES, dtype=np.float32)) / SAMPLES
+    zeros = ops.repeat(ops.zeros_like(features[:, :1]), 3 * SAMPLES, axis=1)
+    points = layers.GaussianNoise(1.0)(layers.Reshape((3, SAMPLES))(zeros))
+    # Each axis of a random point on a sphere is uniform (Archimedes), and every format of export knows a square root.
+    axis = points[:, 0] / ops.sqrt(ops.sum(ops.square(points), axis=1) + 1e-30)
+    return (0.5 + 0.5 * axis + np.arange(SAMPLES, dtype=np.float32)) / SAMPLES
 
 
 def _at(fractions: keras.KerasTensor, features: keras.KerasTensor) -> keras.KerasTensor:

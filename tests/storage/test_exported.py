@@ -60,9 +60,9 @@ gym.register("MixedToExport-v0", f"{__name__}:Mixed")
 gym.register("ScreenToExport-v0", f"{__name__}:Screen")
 GAMES: dict[str, tuple[dict[str, Any], int]] = {  # settings, and how many observations are compared
     "board": ({"env_args": {"size": 6}}, 1000),
-    "turned cells": ({"env_args": {"size": 4, "observation": "cells"}}, 1000),
+    "turned cells": ({"env_args": {"size": 4, "observation": "cells"}, "loss": "c51", "noisy": True}, 1000),
     "vector": ({"env": "CartPole-v1", "preset": "generic"}, 1000),
-    "dict": ({"env": "MixedToExport-v0", "preset": "generic", "dueling": True}, 1000),
+    "dict": ({"env": "MixedToExport-v0", "preset": "generic", "dueling": True, "loss": "iqn", "noisy": True}, 1000),
     "screen": ({"env": "ScreenToExport-v0", "preset": "generic", "frame_stack": 4, "memory_size": 2000}, 20),
 }
 CASES = [*(("board", to) for to in ENDINGS), ("turned cells", "keras")]
@@ -73,9 +73,9 @@ def saved_agent(game: str, folder: Path) -> SavedModel:
     config = Config(**{"seed": 1, **GAMES[game][0]})
     agent, info = save_untrained(folder / "x.model", config)
     # An untrained network's values are near 0: make them as large and as different as a trained one's.
-    *_, kernel, bias = agent.online.weights if not config.dueling else agent.online.weights[-2:]
-    for weight in agent.online.weights[-4:] if config.dueling else (kernel, bias):
-        weight.assign(np.random.default_rng(2).normal(size=weight.shape) * 0.3)
+    for weight in agent.online.weights:
+        if weight.path.startswith(("q_values", "value", "advantages")):
+            weight.assign(np.random.default_rng(2).normal(size=weight.shape) * 0.3)
     from storage.model_file import save_model
 
     save_model(folder / "x.model", agent.online, info)

@@ -78,8 +78,10 @@ class Spaces(gym.Env):
     ],
     ids=str,
 )
-def test_every_network_comes_back(space: gym.Space, tmp_path: Path) -> None:
-    agent = DQNAgent(space, gym.spaces.Discrete(3), Config(seed=1, lanes=1, memory_size=100, learn_start=100))
+@pytest.mark.parametrize("settings", [{}, {"loss": "iqn", "noisy": True, "dueling": True}], ids=["", "iqn, noisy"])
+def test_every_network_comes_back(space: gym.Space, settings: dict[str, Any], tmp_path: Path) -> None:
+    config = Config(seed=1, lanes=1, memory_size=100, learn_start=100, **settings)
+    agent = DQNAgent(space, gym.spaces.Discrete(3), config)
     info = ModelInfo(agent.config, str(space), "Discrete(3)", 0, {}, {})
     save_model(tmp_path / "x.model", agent.online, info)
     model = load_network(read_model(tmp_path / "x.model"), Spaces(space))
