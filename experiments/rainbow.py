@@ -101,8 +101,8 @@ def scores(rows: Sequence[Row]) -> dict[str, dict[str, np.ndarray]]:
 
 
 def interquartile_mean(values: np.ndarray) -> float:
-    """The mean without the lowest and the highest quarter (Agarwal et al. 2021, "Deep reinforcement learning at the edge
-    of the statistical precipice")."""
+    """The mean without the lowest and the highest quarter (Agarwal et al. 2021, "Deep reinforcement learning at the
+    edge of the statistical precipice")."""
     cut = len(values) // 4
     return float(np.sort(values)[cut : len(values) - cut].mean())
 
