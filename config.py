@@ -102,8 +102,9 @@ class Config:
     epsilon_decay: float = setting(0.999, "factor on epsilon per episode", above=0, at_most=1)
     epsilon_steps: int = setting(10_000, "environment steps until a linear decay reaches --epsilon-min", at_least=1)
     epsilon_min: float = setting(0.0, "lowest epsilon, the chance of a random action", at_least=0, at_most=1)
-    epsilon_spread: float = setting(4.0, "lanes explore unequally: their lowest epsilons rise evenly from --epsilon-min "
-        "by this times the way to 1, which the last lanes reach if it is more than 1", at_least=0, at_most=1_000)
+    epsilon_spread: float = setting(4.0, "lanes explore unequally: their lowest epsilons rise evenly from "
+        "--epsilon-min by this times the way to 1, which the last lanes reach if it is more than 1",
+        at_least=0, at_most=1_000)
     # fmt: on
 
     def __post_init__(self) -> None:

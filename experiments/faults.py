@@ -32,17 +32,21 @@ ROOT_FAULTS = [
     *faults(
         "losses.py",
         "tests/test_losses.py",
-        ("sign of the TD target", "batch.returns + batch.discounts *", "batch.returns - batch.discounts *"),
-        ("wrong action gathered", "tf.gather(outputs, actions, batch_dims=1)", "tf.reduce_max(outputs, axis=1)"),
+        ("sign of the TD target", "returns + batch.discounts * self", "returns - batch.discounts * self"),
+        (
+            "wrong action gathered",
+            "_of_actions(outputs, actions)\n        return self",
+            "outputs[:, 0]\n        return self",
+        ),
         (
             "target network not used",
-            "values = target(batch.next_observations)",
-            "values = online(batch.next_observations)",
+            "outputs = target(batch.next_observations)",
+            "outputs = online(batch.next_observations)",
         ),
         (
             "double DQN picks with the target network",
-            "online(batch.next_observations) if self._double else values",
-            "values",
+            "self.q_values(online(batch.next_observations)) if self._double else q_values",
+            "q_values",
         ),
         (
             "an illegal action bootstrapped",
@@ -56,11 +60,11 @@ ROOT_FAULTS = [
         "tests/test_agent_update.py",
         (
             "gradient flows through the target",
-            "        targets = self._loss.targets(self.online, self.target, batch)  "
+            "        targets = loss_of.targets(choosing, valuing, batch)  "
             "# reward + discount * max_a Q_target(next, a)\n"
             "        with tf.GradientTape() as tape:\n",
             "        with tf.GradientTape() as tape:\n"
-            "            targets = self._loss.targets(self.online, self.online, batch)\n",
+            "            targets = loss_of.targets(choosing, choosing, batch)\n",
         ),
         (
             "masks not seen from the batch's view",
@@ -79,7 +83,7 @@ ROOT_FAULTS = [
     *faults(
         "agent.py",
         "tests/test_agent.py",
-        ("target not equal to online at the start", "(*shape)\n        self.copy_to_target()\n", "(*shape)\n"),
+        ("target not equal to online at the start", "**settings)\n        self.copy_to_target()\n", "**settings)\n"),
         (
             "target never copied, counting episodes",
             'self._copy_to_target_every("episodes", episodes, self.episodes)',
@@ -120,9 +124,42 @@ ROOT_FAULTS = [
         ),
     ),
     *faults(
-        "networks.py",
+        "blocks/heads.py",
         "tests/test_networks.py",
-        ("dueling without the mean", " - ops.mean(q_values, axis=1, keepdims=True)", ""),
+        ("dueling without the mean", " - ops.mean(advantages, axis=-1, keepdims=True)", ""),
+    ),
+    *faults(
+        "blocks/heads.py",
+        "tests/test_distributional_losses.py",
+        ("fractions from the whole range", "+ np.arange(SAMPLES, dtype=np.float32)) / SAMPLES", ")"),
+        ("the highest atom left out", "np.linspace(-v_max, v_max, ATOMS,", "np.linspace(-v_max, 0.98 * v_max, ATOMS,"),
+    ),
+    *faults(
+        "blocks/dense.py",
+        "tests/test_noisy.py",
+        ("noise that is not factorised", "sigma(_noise(features) * features)", "sigma(features)"),
+        ("noise of the wrong spread", "ops.sqrt(ops.abs(normal))", "ops.abs(normal)"),
+    ),
+    *faults(
+        "losses.py",
+        "tests/test_distributional_losses.py",
+        ("returns beyond the atoms lost", "shifted = tf.clip_by_value(shifted, -last, last)", "pass"),
+        ("quantiles drawn to the wrong side", "tf.cast(errors < 0, tf.float32)", "tf.cast(errors > 0, tf.float32)"),
+        (
+            "a divergence without the target's entropy",
+            "losses + tf.reduce_sum(tf.math.xlogy(targets, targets), axis=1)",
+            "losses",
+        ),
+        ("a Munchausen bonus without a limit", "tf.clip_by_value(taken, LOWEST_BONUS, 0.0)", "taken"),
+        (
+            "illegal actions in the Munchausen policy",
+            "tf.where(masks, below / TEMPERATURE, q_values.dtype.min)",
+            "below / TEMPERATURE",
+        ),
+    ),
+    *faults(
+        "blocks/board.py",
+        "tests/test_networks.py",
         (
             "offsets seen mirrored",
             "np.arange(n)[:, None] + np.arange(2 * n - 1)",
@@ -132,7 +169,7 @@ ROOT_FAULTS = [
         ("a large board's sides mixed up", "[:, None] - np.arange(n)  # [j, i]", " - np.arange(n)[:, None]  # [j, i]"),
     ),
     *faults(
-        "networks.py",
+        "blocks/board.py",
         "tests/test_networks.py::test_several_boards_have_a_branch_each",
         (
             "branches share names",

@@ -151,15 +151,18 @@ def test_epsilon_by_episodes() -> None:
 
 def test_lanes_explore_unequally() -> None:
     """Four lanes lie at 2, 6, 10 and 14 sixteenths; a sixteenth is lowest, so 1, 5, 9 and 13 fifteenths of the way."""
-    config = Config(lanes=4, epsilon_decay=0.5, epsilon_min=0.4)
+    config = Config(lanes=4, epsilon_decay=0.5, epsilon_min=0.4, epsilon_spread=1.0)
     assert config.epsilon(0, 0).tolist() == [1, 1, 1, 1]
     assert config.epsilon(1, 0) == pytest.approx([0.5, 0.6, 0.76, 0.92])
     assert config.epsilon(99, 0) == pytest.approx([0.44, 0.6, 0.76, 0.92])
     half = dataclasses.replace(config, epsilon_spread=0.5, epsilon_schedule="steps", epsilon_steps=10)
     assert half.epsilon(0, 5) == pytest.approx([0.7, 0.7, 0.7, 0.7])
     assert half.epsilon(0, 99) == pytest.approx([0.42, 0.5, 0.58, 0.66])
-    lowest = Config(lanes=32, epsilon_min=0.1).lowest_epsilons()
-    assert lowest[:2].tolist() == [0.1, 0.1] and np.all(np.diff(lowest[1:]) > 0)
+    lowest = dataclasses.replace(config, lanes=32).lowest_epsilons()
+    assert lowest[:2].tolist() == [0.4, 0.4] and np.all(np.diff(lowest[1:]) > 0)
+    # Three times as steep: 3, 15, 27 and 39 fifteenths of the way, of which the last three are past its end.
+    steep = dataclasses.replace(config, epsilon_spread=3.0)
+    assert steep.lowest_epsilons() == pytest.approx([0.52, 1, 1, 1])
 
 
 def test_each_lane_acts_by_its_own_epsilon() -> None:

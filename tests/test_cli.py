@@ -30,7 +30,7 @@ from scripts import ROOT, assert_refused, run
         (["--preset", "nothing"], ["--preset", "tutorial"]),
         (["--seed", "-4"], ["--seed must be at least 0"]),
         (["--memory-size", "10"], ["--memory-size 10", "--lanes 128"]),
-        (["--learn-start", "300000"], ["--learn-start 300000", "never learn"]),
+        (["--learn-start", "700000"], ["--learn-start 700000", "never learn"]),
         (["--target-update", "none"], ["--target-update", "episodes", "updates", "soft"]),
         (["--network", "per-action"], ["--network must be auto, dense, tutorial or FILE.py:FUNCTION"]),
         (["--method", "sarsa", "--network", "a.py:f"], ["--method sarsa has no network", "--network a.py:f"]),

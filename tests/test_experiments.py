@@ -44,7 +44,9 @@ def test_every_fault_can_be_planted(fault: Fault) -> None:
 def test_products_of_an_update_by_hand() -> None:
     # Three dense layers, 2 -> 256 -> 256 -> 3. Forward: both networks on the next observations, the online one on the
     # observations: 9 products. Backward: 3 for the weights, and 2 for the inputs of all layers but the first.
-    agent = DQNAgent(gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(3), Config(seed=0, double=True))
+    agent = DQNAgent(
+        gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(3), Config(seed=0, double=True, dueling=False)
+    )
     n = 7
     ops = products_of(update_graph(agent, batch_of(tf.zeros((n, 2)), 3, tf.zeros(n))))
     assert [op.type for op in ops] == ["MatMul"] * 14
@@ -57,7 +59,7 @@ def test_products_of_an_update_by_hand() -> None:
 def test_convolutions_are_counted_too() -> None:
     # Two convolutions and two dense layers. Forward, without double DQN: two passes of 4. Backward: 4 for the weights,
     # and 3 for the inputs.
-    config = Config(seed=0, network="tutorial", double=False)
+    config = Config(seed=0, network="tutorial", double=False, dueling=False)
     agent = DQNAgent(gym.spaces.Box(0, 255, (10, 10, 3), np.uint8), gym.spaces.Discrete(9), config)
     ops = products_of(update_graph(agent, batch_of(tf.zeros((2, 10, 10, 3), tf.uint8), 9, tf.zeros(2))))
     kinds = [op.type for op in ops]

@@ -23,7 +23,8 @@ BOARD = gym.spaces.Box(0, 255, (10, 10, 3), np.uint8)
 
 def test_tutorial_network_has_the_parameters_of_the_tutorial() -> None:
     # 3*3*3*256 + 256 = 7,168; 3*3*256*256 + 256 = 590,080; 1x1x256 are left: 256*64 + 64 = 16,448; 64*9 + 9 = 585.
-    assert build_q_network(BOARD, 9, "tutorial").count_params() == 7_168 + 590_080 + 16_448 + 585 == 614_281
+    model = build_q_network(BOARD, 9, "tutorial", dueling=False)
+    assert model.count_params() == 7_168 + 590_080 + 16_448 + 585 == 614_281
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_pixels_of_every_dtype_are_scaled_by_their_bounds(space: gym.spaces.Box,
 
 def test_layers_behind_a_board_are_normalized() -> None:
     """Without it all units of the first one die on an egocentric grid."""
-    kinds = [type(layer).__name__ for layer in build_q_network(BOARD, 9).layers]
+    kinds = [type(layer).__name__ for layer in build_q_network(BOARD, 9, dueling=False).layers]
     assert kinds[-10:] == ["Dense", "LayerNormalization", "Activation"] * 3 + ["Dense"]
 
 

@@ -25,6 +25,7 @@ GENERIC: dict[str, Any] = {
     "prioritized": False,
     "memory_size": 100_000,
     "learn_every": 4,
+    "dueling": False,
     "target_update": "updates",
     "target_every": 50,
     "epsilon_schedule": "steps",
