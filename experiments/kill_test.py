@@ -27,7 +27,8 @@ from storage.run_folder import read_record
 SETTINGS = [
     *("--env-args", "size=4", "--episodes", "1200", "--lanes", "8", "--seed", "5"),
     *("--evaluate-every", "200", "--evaluate-episodes", "100", "--batch-size", "64", "--memory-size", "4000"),
-    *("--learn-start", "200", "--target-every", "20", "--aggregate-every", "20", "--checkpoint-every", "0.2"),
+    *("--learn-start", "200", "--learn-every", "32", "--target-every", "20", "--epsilon-spread", "1"),
+    *("--aggregate-every", "20", "--checkpoint-every", "0.2"),
 ]
 TAGS_OF_TIME = ("run/steps_per_second",)  # they differ from run to run
 SHOWN = ("scalars", "images", "histograms")  # plugins of TensorBoard

@@ -128,6 +128,8 @@ def small_config(tmp_path: Path) -> Callable[..., Config]:
             "evaluate_episodes": 20,
             "batch_size": 16,
             "learn_start": 50,
+            "learn_every": 32,
+            "epsilon_spread": 1.0,  # lanes that play at random make episodes long
             "max_episode_steps": 40,  # most of the time would go into films of untrained agents
             "models_dir": str(tmp_path / "models"),
             "logs_dir": str(tmp_path / "logs"),
