@@ -151,7 +151,7 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     """Train, interrupt, score, record and resume, in another folder than the scripts'."""
     script = str(ROOT / "train.py")
     arguments = ["--env-args", "size=4", "--seed", "5", "--evaluate-every", "100", "--evaluate-episodes", "50"]
-    arguments += ["--episodes", "800", "--network", "dense"]
+    arguments += ["--episodes", "800", "--network", "dense", "--epsilon-spread", "1", "--learn-every", "32"]
     process = subprocess.Popen(
         [sys.executable, script, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -70,10 +70,9 @@ def test_an_agent_explores_by_noise_and_plays_without() -> None:
     assert (agent.q_values(one) == agent.q_values(one)).all()
 
 
-@pytest.mark.parametrize("loss", ["huber", "iqn"])
-def test_state_round_trip_continues_identically(loss: str) -> None:
+def test_state_round_trip_continues_identically() -> None:
     """The state of the generators of noise and fractions is part of the agent's."""
-    config = dataclasses.replace(SMALL, noisy=True, loss=loss, dueling=True, n_step=2)
+    config = dataclasses.replace(SMALL, noisy=True, loss="iqn", dueling=True, n_step=2)
     generator = np.random.default_rng(0)
     agents = [DQNAgent(FEATURES, ACTIONS, dataclasses.replace(config, seed=seed)) for seed in (0, 1)]
     here, there = agents

@@ -61,8 +61,8 @@ gym.register("ScreenToExport-v0", f"{__name__}:Screen")
 GAMES: dict[str, tuple[dict[str, Any], int]] = {  # settings, and how many observations are compared
     "board": ({"env_args": {"size": 6}}, 1000),
     "turned cells": ({"env_args": {"size": 4, "observation": "cells"}, "loss": "c51", "noisy": True}, 1000),
-    "vector": ({"env": "CartPole-v1", "preset": "generic"}, 1000),
-    "dict": ({"env": "MixedToExport-v0", "preset": "generic", "dueling": True, "loss": "iqn", "noisy": True}, 1000),
+    "vector": ({"env": "CartPole-v1", "preset": "generic", "loss": "iqn", "noisy": True}, 1000),
+    "dict": ({"env": "MixedToExport-v0", "preset": "generic", "dueling": True}, 1000),
     "screen": ({"env": "ScreenToExport-v0", "preset": "generic", "frame_stack": 4, "memory_size": 2000}, 20),
 }
 CASES = [*(("board", to) for to in ENDINGS), ("turned cells", "keras")]

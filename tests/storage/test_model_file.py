@@ -65,20 +65,24 @@ class Spaces(gym.Env):
         self.observation_space = observation_space
 
 
+RAINBOW = {"loss": "iqn", "noisy": True}
+
+
 @pytest.mark.parametrize(
-    "space",
+    ("space", "settings"),
     [
-        gym.spaces.Box(-1, 1, (4,), np.float32),
-        gym.spaces.Box(0, 255, (84, 84, 4), np.uint8),
-        gym.spaces.Box(0, 255, (20, 18, 3), np.uint8),  # a large board
-        gym.spaces.Discrete(16, start=3),
-        gym.spaces.MultiDiscrete([19] * 4, start=[-9] * 4),
-        gym.spaces.MultiDiscrete([16] * 3),
-        gym.spaces.Dict(screen=gym.spaces.Box(0, 255, (84, 84), np.uint8), ammo=gym.spaces.Box(-9, 9, (2,))),
+        (gym.spaces.Box(-1, 1, (4,), np.float32), {}),
+        (gym.spaces.Box(-1, 1, (4,), np.float32), RAINBOW),
+        (gym.spaces.Box(0, 255, (84, 84, 4), np.uint8), {}),
+        (gym.spaces.Box(0, 255, (20, 18, 3), np.uint8), {}),  # a large board
+        (gym.spaces.Box(0, 255, (20, 18, 3), np.uint8), RAINBOW),
+        (gym.spaces.Discrete(16, start=3), {}),
+        (gym.spaces.MultiDiscrete([19] * 4, start=[-9] * 4), {}),
+        (gym.spaces.MultiDiscrete([16] * 3), {}),
+        (gym.spaces.Dict(screen=gym.spaces.Box(0, 255, (84, 84), np.uint8), ammo=gym.spaces.Box(-9, 9, (2,))), {}),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("settings", [{}, {"loss": "iqn", "noisy": True, "dueling": True}], ids=["", "iqn, noisy"])
 def test_every_network_comes_back(space: gym.Space, settings: dict[str, Any], tmp_path: Path) -> None:
     config = Config(seed=1, lanes=1, memory_size=100, learn_start=100, **settings)
     agent = DQNAgent(space, gym.spaces.Discrete(3), config)
