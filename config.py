@@ -133,10 +133,8 @@ class Config:
             )
 
     def _check_network(self) -> None:
-        is_own = self.network not in NETWORKS
-        for flag in self._parts_of_rainbow() if is_own else ():
-            if flag != "--munchausen":
-                raise InputError(f"{flag} needs a network made here: leave it out, or --network {self.network}")
+        for flag in self._parts_of_networks() if self.network not in NETWORKS else ():
+            raise InputError(f"{flag} needs a network made here: leave it out, or --network {self.network}")
         if self.munchausen and self.double:
             raise InputError("--munchausen values all actions by its policy, so there is none to pick with --double")
         if self.munchausen and self.loss == "c51":
@@ -144,9 +142,8 @@ class Config:
                 "--munchausen shifts returns by the policy's logarithm, off the atoms of --loss c51: try qr"
             )
 
-    def _parts_of_rainbow(self) -> list[str]:
-        flags = [f"--loss {self.loss}"] * (self.loss in DISTRIBUTIONAL)
-        return [*flags, *["--noisy"] * self.noisy, *["--munchausen"] * self.munchausen]
+    def _parts_of_networks(self) -> list[str]:
+        return [f"--loss {self.loss}"] * (self.loss in DISTRIBUTIONAL) + ["--noisy"] * self.noisy
 
     def network_settings(self) -> dict[str, Any]:
         """Return what `networks.build_q_network` takes beside the spaces."""
@@ -154,7 +151,7 @@ class Config:
         return {"stack": self.frame_stack, **{name: getattr(self, name) for name in names}}
 
     def _check_table(self) -> None:
-        for flag in self._parts_of_rainbow():
+        for flag in self._parts_of_networks() + ["--munchausen"] * self.munchausen:
             raise InputError(f"{flag} is for networks, --method {self.method} learns a table: leave it out")
         if self.init_from:
             raise InputError(f"--init-from gives a network its weights, --method {self.method} has none")

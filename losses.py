@@ -65,8 +65,7 @@ class ScalarQ:
 
     def targets(self, online: Outputs, target: Outputs, batch: Batch) -> tf.Tensor:
         """What Q(observation, action) should be, (batch,): n-step return + discount^n * next value."""
-        returns = batch.returns + self._bonus(target, batch) if self._munchausen else batch.returns
-        return returns + batch.discounts * self.next_values(online, target, batch)
+        return self._returns(target, batch) + batch.discounts * self.next_values(online, target, batch)
 
     def next_values(self, online: Outputs, target: Outputs, batch: Batch) -> tf.Tensor:
         """The values of the next observations, (batch,), over the actions that are legal there.
@@ -85,12 +84,14 @@ class ScalarQ:
         actions = tf.argmax(tf.where(batch.next_masks, choosing, choosing.dtype.min), axis=1)
         return _of_actions(values, actions)
 
-    def _bonus(self, target: Outputs, batch: Batch) -> tf.Tensor:
-        """The Munchausen bonus alpha * clip(tau log pi(a|s), l_0, 0), (batch,), which pulls away from actions that the
-        policy would hardly take (Vieillard et al. 2020, eq. 3). Of n steps the first has it."""
+    def _returns(self, target: Outputs, batch: Batch) -> tf.Tensor:
+        """The n-step returns (batch,). With Munchausen, their first step has a bonus of alpha * clip(tau log pi(a|s),
+        l_0, 0), which pulls away from actions that the policy would hardly take (Vieillard et al. 2020, eq. 3)."""
+        if not self._munchausen:
+            return batch.returns
         log_policy, _ = _policy(self.q_values(target(batch.observations)), batch.masks)
         taken = _of_actions(log_policy, batch.actions)
-        return MUNCHAUSEN_SHARE * tf.clip_by_value(taken, LOWEST_BONUS, 0.0)
+        return batch.returns + MUNCHAUSEN_SHARE * tf.clip_by_value(taken, LOWEST_BONUS, 0.0)
 
     def __call__(self, outputs: Any, targets: tf.Tensor, actions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss and the error of each row, (batch,) each: of the action taken alone, as nothing is known of the
@@ -171,8 +172,9 @@ class Quantiles(ScalarQ):
 
     def targets(self, online: Outputs, target: Outputs, batch: Batch) -> tf.Tensor:
         """Samples (batch, k) of the return: n-step return + discount^n * quantiles of the next observation."""
-        returns = batch.returns + self._bonus(target, batch) if self._munchausen else batch.returns
-        return returns[:, None] + batch.discounts[:, None] * self.next_values(online, target, batch)
+        return self._returns(target, batch)[:, None] + batch.discounts[:, None] * self.next_values(
+            online, target, batch
+        )
 
     def __call__(self, outputs: Any, targets: tf.Tensor, actions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The quantile Huber loss of each row (Dabney et al. 2018, eq. 10), the sum over its quantiles of the mean over

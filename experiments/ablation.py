@@ -159,6 +159,14 @@ def append(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
         )
 
 
+def check_plots() -> None:
+    """Raise InputError if matplotlib is missing, before the hours that the runs take."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise InputError("the plots need matplotlib: pip install -r requirements-extra.txt") from error
+
+
 def main() -> None:
     """Run the command line."""
     end_quietly_on_ctrl_c()
@@ -175,10 +183,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with exit_on_bad_input():
         check_writable("--out", str(arguments.out))
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError as error:
-            raise InputError("the plots need matplotlib: pip install -r requirements-extra.txt") from error
+        check_plots()
         train_all(arguments.variants, arguments.seeds, arguments.episodes, arguments.out)
     from experiments.ablation_plot import draw, markdown_table
 

@@ -16,7 +16,7 @@ from console.arguments import at_least, check_writable, make_parser
 from console.errors import InputError, exit_on_bad_input
 from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import import_tensorflow
-from experiments.ablation import Row, append, in_own_process, latest_percent, read
+from experiments.ablation import Row, append, check_plots, in_own_process, latest_percent, read
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (5, 10, 20, 30, 50)
@@ -149,10 +149,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with exit_on_bad_input():
         check_writable("--out", str(arguments.out))
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError as error:
-            raise InputError("the plot needs matplotlib: pip install -r requirements-extra.txt") from error
+        check_plots()
         train_all(arguments.sizes, arguments.seconds, arguments.out)
     from experiments.compare_plot import draw, markdown_table
 

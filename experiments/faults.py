@@ -32,7 +32,7 @@ ROOT_FAULTS = [
     *faults(
         "losses.py",
         "tests/test_losses.py",
-        ("sign of the TD target", "returns + batch.discounts * self", "returns - batch.discounts * self"),
+        ("sign of the TD target", "self._returns(target, batch) + batch", "self._returns(target, batch) - batch"),
         (
             "wrong action gathered",
             "_of_actions(outputs, actions)\n        return self",

@@ -13,23 +13,29 @@ import numpy as np
 
 from config import Config
 from console.arguments import at_least, check_writable, make_parser
-from console.errors import InputError, exit_on_bad_input
+from console.errors import exit_on_bad_input
 from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import import_tensorflow
-from experiments.ablation import Row, append, in_own_process, read
+from experiments.ablation import Row, append, check_plots, in_own_process, read
+from presets import PRESETS
 
 GAMES = ("Breakout", "SpaceInvaders")
 PLAIN = "generic preset"
 V_MAX = 50.0  # of both games' discounted returns
-PRIORITIZED = {"prioritized": True, "priority_alpha": 0.5, "priority_beta": 0.4}
-NOISY = {"noisy": True, "epsilon_schedule": "steps", "epsilon_steps": 1, "epsilon_min": 0.0}
+
+
+def part(*beginnings: str) -> dict[str, Any]:
+    """Those of the rainbow preset's settings whose names begin so."""
+    return {name: value for name, value in PRESETS["rainbow"].items() if name.startswith(beginnings)}
+
+
 VARIANTS: dict[str, dict[str, Any]] = {
     PLAIN: {},
     "without double": {"double": False},
-    "prioritized": PRIORITIZED,
+    "prioritized": part("priorit"),
     "dueling": {"dueling": True},
     "3-step returns": {"n_step": 3},
-    "noisy": NOISY,
+    "noisy": part("noisy", "epsilon_"),
     "C51": {"loss": "c51", "v_max": V_MAX},
     "QR-DQN": {"loss": "qr"},
     "IQN": {"loss": "iqn"},
@@ -85,17 +91,21 @@ def train_all(variants: Sequence[str], games: Sequence[str], seeds: Sequence[int
                 )
 
 
-def scores(rows: Sequence[Row]) -> dict[str, dict[str, np.ndarray]]:
-    """Each run's score, its last evaluations' mean, in multiples of the generic preset's mean on that game: for each
-    variant and game float64 (seeds,)."""
+def run_means(rows: Sequence[Row]) -> dict[str, dict[str, np.ndarray]]:
+    """The mean of each run's last evaluations: for each variant and game float64 (seeds,)."""
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for row in rows:
         run = found.setdefault(row["variant"], {}).setdefault(row["game"], {}).setdefault(row["seed"], [])
         run.append(float(row["greedy_avg"]))
-    means = {
+    return {
         variant: {game: np.array([np.mean(run[-LAST:]) for run in runs.values()]) for game, runs in games.items()}
         for variant, games in found.items()
     }
+
+
+def scores(rows: Sequence[Row]) -> dict[str, dict[str, np.ndarray]]:
+    """`run_means`, in multiples of the generic preset's mean on that game."""
+    means = run_means(rows)
     plain = {game: values.mean() for game, values in means[PLAIN].items()}
     return {variant: {game: values / plain[game] for game, values in games.items()} for variant, games in means.items()}
 
@@ -120,28 +130,18 @@ def interval(of_games: Mapping[str, np.ndarray], generator: np.random.Generator)
 
 def markdown_table(rows: Sequence[Row]) -> str:
     """Tabulate each variant: its mean score on each game, the interquartile mean over all, and the seconds of a run."""
-    generator, table = np.random.default_rng(0), scores(rows)
+    generator, table, means = np.random.default_rng(0), scores(rows), run_means(rows)
     games = list(table[PLAIN])
     lines = [f"| | {' | '.join(games)} | interquartile mean (95%) | seconds |", "|---" * (len(games) + 3) + "|"]
     for variant, of_games in table.items():
-        means = [np.mean([float(row["greedy_avg"]) for row in _last(rows, variant, game)]) for game in games]
         low, high = interval(of_games, generator)
         middle = interquartile_mean(np.concatenate(list(of_games.values())))
         ends = {(row["game"], row["seed"]): float(row["seconds"]) for row in rows if row["variant"] == variant}
-        cells = " | ".join(f"{mean:.1f}" for mean in means)
+        cells = " | ".join(f"{means[variant][game].mean():.1f}" for game in games)
         lines.append(
             f"| {variant} | {cells} | {middle:.2f} ({low:.2f} to {high:.2f}) | {np.mean([*ends.values()]):.0f} |"
         )
     return "\n".join(lines)
-
-
-def _last(rows: Sequence[Row], variant: str, game: str) -> list[Row]:
-    """The last rows of each run of a variant on a game."""
-    runs: dict[str, list[Row]] = {}
-    for row in rows:
-        if (row["variant"], row["game"]) == (variant, game):
-            runs.setdefault(row["seed"], []).append(row)
-    return [row for run in runs.values() for row in run[-LAST:]]
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
@@ -186,10 +186,7 @@ def main() -> None:
     curves = arguments.out / "rainbow.csv"
     with exit_on_bad_input():
         check_writable("--out", str(arguments.out))
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError as error:
-            raise InputError("the plot needs matplotlib: pip install -r requirements-extra.txt") from error
+        check_plots()
         train_all(arguments.variants, arguments.games, range(1, arguments.seeds + 1), arguments.steps, curves)
     rows = read(curves)
     draw(rows, arguments.out / "rainbow.png")
