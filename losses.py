@@ -202,7 +202,6 @@ def _of_actions(values: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
 def _policy(q_values: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """tau log pi and pi, (batch, n_actions) each, of pi = softmax(Q / tau) over the legal actions; 0 for the others."""
     legal = tf.where(masks, q_values, q_values.dtype.min)
-    below = legal - tf.reduce_max(legal, axis=1, keepdims=True)
-    scaled = tf.where(masks, below / TEMPERATURE, q_values.dtype.min)
+    scaled = (legal - tf.reduce_max(legal, axis=1, keepdims=True)) / TEMPERATURE
     log_policy = TEMPERATURE * (scaled - tf.reduce_logsumexp(scaled, axis=1, keepdims=True))
     return tf.where(masks, log_policy, 0), tf.nn.softmax(scaled)

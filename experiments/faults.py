@@ -153,8 +153,8 @@ ROOT_FAULTS = [
         ("a Munchausen bonus without a limit", "tf.clip_by_value(taken, LOWEST_BONUS, 0.0)", "taken"),
         (
             "illegal actions in the Munchausen policy",
-            "tf.where(masks, below / TEMPERATURE, q_values.dtype.min)",
-            "below / TEMPERATURE",
+            "legal = tf.where(masks, q_values, q_values.dtype.min)",
+            "legal = q_values",
         ),
     ),
     *faults(
