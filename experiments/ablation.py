@@ -27,6 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without symmetries": {"symmetries": False},
     "without reward clip": {"reward_clip": 0.0},
     "without weight decay": {"weight_decay": 0.0},
+    "few lanes at random": {"epsilon_spread": 1.0, "learn_every": 32, "memory_size": 100_000},  # as many updates
     "without exploring late": {"epsilon_min": 0.001, "epsilon_spread": 0.0},
     "lanes that explore equally": {"epsilon_min": 0.5, "epsilon_spread": 0.0},
     "draws corrected by their weights": {"priority_beta": 1.0},
