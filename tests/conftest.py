@@ -113,7 +113,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def small_config(tmp_path: Path) -> Callable[..., Config]:
+def small_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
     """Makes settings of a run of a second or two on a 4x4 board, with its files in the test's own folder."""
 
     def make(**settings: Any) -> Config:
@@ -134,6 +134,9 @@ def small_config(tmp_path: Path) -> Callable[..., Config]:
             "models_dir": str(tmp_path / "models"),
             "logs_dir": str(tmp_path / "logs"),
         }
-        return Config(**{**defaults, **settings})
+        config = Config(**{**defaults, **settings})
+        if config.network == "dense":  # compiling with XLA would take half of such a run's time
+            monkeypatch.setattr("agent.suits_xla", lambda _: False)
+        return config
 
     return make
