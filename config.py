@@ -15,7 +15,7 @@ from console.settings import check_settings, flag_of, setting
 from presets import PRESETS, preset_of, settings_of
 
 METHODS = ("dqn", "q-learning", "sarsa", "expected-sarsa", "sarsa-lambda", "q-lambda")  # see q_table.py
-NETWORKS = ("auto", "dense", "tutorial")
+NETWORKS = ("auto", "dense", "small", "tutorial")
 DISTRIBUTIONAL = ("c51", "qr", "iqn")
 LOSSES = ("huber", "mse", *DISTRIBUTIONAL)
 LONGEST_ENV_ARGS = 10_000  # characters: enough for a map drawn in letters, too few to fill the memory
@@ -65,8 +65,8 @@ class Config:
     frame_stack: int = setting(1, "frames stacked into one observation", at_least=1, at_most=8)
 
     network: str = setting("auto", "auto picks one by the observation; dense looks at small images without attention; "
-        "tutorial is the 2 x 256 filters of the Blob tutorial; FILE.py:FUNCTION is your own function from "
-        "(observation_space, n_actions) to a keras.Model", may_repeat=True)
+        "small has fewer convolutions for screens; tutorial is the 2 x 256 filters of the Blob tutorial; "
+        "FILE.py:FUNCTION is your own function from (observation_space, n_actions) to a keras.Model", may_repeat=True)
     learning_rate: float = setting(3e-3, "step size of Adam, or of a table's updates", above=0)
     learning_rate_schedule: str = setting("linear", "linear falls to 0 over the run", choices=("constant", "linear"))
     discount: float = setting(0.9, "weight of a reward that comes one step later", at_least=0, at_most=1)

@@ -32,6 +32,20 @@ LARGEST_GRID = 64  # an image with a longer side is a screen, not a board
 LARGEST_PIXEL = 2.0**16  # a wider bound says nothing of the pixels
 
 
+class _Screen(NamedTuple):
+    """How to see a screen: convolutions (filters, kernel, stride), units of the layer behind, and the least side."""
+
+    convolutions: tuple[tuple[int, int, int], ...]
+    units: int
+    least: int
+
+
+# Mnih et al. 2015, "Human-level control through deep reinforcement learning", and 2013, "Playing Atari with deep
+# reinforcement learning".
+NATURE = _Screen(((32, 8, 4), (64, 4, 2), (64, 3, 1)), 512, 36)
+SMALL = _Screen(((16, 8, 4), (32, 4, 2)), 256, 20)
+
+
 class _Style(NamedTuple):
     """How all parts of a network are made: `network`, `stack` and `noisy` of `build_q_network`."""
 
@@ -56,8 +70,8 @@ def build_q_network(
         observation_space: Box of shape (features,), (height, width) or (height, width, channels), Discrete,
             MultiDiscrete, MultiBinary, or a Dict or Tuple of those, each of which gets its own branch.
         n_actions: number of discrete actions.
-        network: "auto" picks by the observation; "dense" treats small images as vectors; "tutorial" is the Blob
-            tutorial's convolutions (images only); "FILE.py:FUNCTION" is a user's own.
+        network: "auto" picks by the observation; "dense" treats small images as vectors; "small" and "tutorial" are
+            fewer convolutions for screens, and the Blob tutorial's (images only); "FILE.py:FUNCTION" is a user's own.
         dueling: whether to estimate the observation's value and the actions' advantages apart (Wang et al. 2016).
         stack: frames stacked along the first axis of every array; 1 for none.
         loss: what the network is to learn, which decides how it ends (`blocks.heads`).
@@ -150,8 +164,8 @@ def _features(inputs: keras.KerasTensor, space: gym.Space, style: _Style, name: 
     if dimensions > 3:
         raise InputError(f"there is no network for observations of {space}: arrays may have 3 dimensions at most")
     is_image = dimensions == 3 or (dimensions == 2 and inputs.dtype == "uint8")
-    if network == "tutorial" and not is_image:
-        raise InputError(f"--network tutorial needs images, the observations are {space}")
+    if network in ("small", "tutorial") and not is_image:
+        raise InputError(f"--network {network} needs images, the observations are {space}")
     if isinstance(space, Discrete | MultiDiscrete):
         return dense(one_hot(inputs, space), 256, noisy=noisy)
     numbers = ops.cast(inputs, "float32")
@@ -163,8 +177,8 @@ def _features(inputs: keras.KerasTensor, space: gym.Space, style: _Style, name: 
     pixels = _channels_last(numbers, stack)
     if network == "tutorial":
         return _tutorial(pixels, noisy)
-    if max(pixels.shape[1:3]) > LARGEST_GRID:
-        return _nature(pixels, noisy)
+    if network == "small" or max(pixels.shape[1:3]) > LARGEST_GRID:
+        return _see_screen(pixels, SMALL if network == "small" else NATURE, noisy)
     board = layers.Flatten()(pixels) if network == "dense" else see_board(pixels, name)
     return dense(board, 256, n_layers=3, normalized=True, noisy=noisy)
 
@@ -281,11 +295,12 @@ def _tutorial(pixels: keras.KerasTensor, noisy: bool) -> keras.KerasTensor:
     return linear(layers.Flatten()(features), 64, noisy)
 
 
-def _nature(pixels: keras.KerasTensor, noisy: bool) -> keras.KerasTensor:
-    """The convolutions of Mnih et al. 2015, "Human-level control through deep reinforcement learning"."""
-    if min(pixels.shape[1:3]) < 36:
-        raise InputError(f"images of {pixels.shape[1:]} are too small: (height, width, channels), 36x36 at least")
+def _see_screen(pixels: keras.KerasTensor, screen: _Screen, noisy: bool) -> keras.KerasTensor:
+    """See a screen by strided convolutions and a dense layer."""
+    if min(pixels.shape[1:3]) < screen.least:
+        shape, least = pixels.shape[1:], screen.least
+        raise InputError(f"images of {shape} are too small: (height, width, channels), {least}x{least} at least")
     features = pixels
-    for filters, kernel, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
+    for filters, kernel, stride in screen.convolutions:
         features = layers.Conv2D(filters, kernel, stride, activation="relu")(features)
-    return layers.Activation("relu")(linear(layers.Flatten()(features), 512, noisy))
+    return layers.Activation("relu")(linear(layers.Flatten()(features), screen.units, noisy))

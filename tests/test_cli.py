@@ -32,7 +32,7 @@ from scripts import ROOT, assert_refused, run
         (["--memory-size", "10"], ["--memory-size 10", "--lanes 128"]),
         (["--learn-start", "700000"], ["--learn-start 700000", "never learn"]),
         (["--target-update", "none"], ["--target-update", "episodes", "updates", "soft"]),
-        (["--network", "per-action"], ["--network must be auto, dense, tutorial or FILE.py:FUNCTION"]),
+        (["--network", "per-action"], ["--network must be auto, dense, small, tutorial or FILE.py:FUNCTION"]),
         (["--method", "sarsa", "--network", "a.py:f"], ["--method sarsa has no network", "--network a.py:f"]),
         (["--method", "sarsa", "--size", "50"], ["takes 1,125.0 GB"]),
         (["--episodes", "4"], ["--learn-start 1000", "never learn", "play more episodes"]),

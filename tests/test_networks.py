@@ -102,6 +102,25 @@ def test_layers_behind_a_board_are_normalized() -> None:
     assert kinds[-10:] == ["Dense", "LayerNormalization", "Activation"] * 3 + ["Dense"]
 
 
+@pytest.mark.parametrize(
+    ("network", "convolutions", "units"),
+    [
+        # Four frames of 84x84: sides of (84 - 8) / 4 + 1 = 20, then (20 - 4) / 2 + 1 = 9, then (9 - 3) / 1 + 1 = 7.
+        (
+            "auto",
+            [(8 * 8 * 4 + 1) * 32, (4 * 4 * 32 + 1) * 64, (3 * 3 * 64 + 1) * 64],
+            [(7 * 7 * 64 + 1) * 512, 513 * 6],
+        ),
+        ("small", [(8 * 8 * 4 + 1) * 16, (4 * 4 * 16 + 1) * 32], [(9 * 9 * 32 + 1) * 256, 257 * 6]),
+    ],
+)
+def test_parameters_for_screens(network: str, convolutions: list[int], units: list[int]) -> None:
+    """Those of Mnih et al. 2015 and 2013."""
+    space = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
+    model = build_q_network(space, 6, network, dueling=False, stack=4)
+    assert [layer.count_params() for layer in model.layers if layer.weights] == convolutions + units
+
+
 @pytest.mark.parametrize("dueling", [False, True])
 def test_values_start_near_zero(dueling: bool) -> None:
     """Of random values targets would take the greatest."""
@@ -117,8 +136,12 @@ def test_refusals() -> None:
         build_q_network(gym.spaces.Box(0, 255, (9, 10, 3), np.uint8), 2, "tutorial")
     with pytest.raises(InputError, match="may have 3 dimensions at most"):
         build_q_network(gym.spaces.Box(0, 255, (2, 9, 9, 3), np.uint8), 2)
-    with pytest.raises(InputError, match="too small"):
-        build_q_network(gym.spaces.Box(0, 255, (20, 90, 3), np.uint8), 2)
+    with pytest.raises(InputError, match=r"too small: .*, 36x36 at least"):
+        build_q_network(gym.spaces.Box(0, 255, (35, 90, 3), np.uint8), 2)
+    with pytest.raises(InputError, match=r"too small: .*, 20x20 at least"):
+        build_q_network(gym.spaces.Box(0, 255, (19, 90, 3), np.uint8), 2, "small")
+    with pytest.raises(InputError, match="--network small needs images, "):
+        build_q_network(gym.spaces.Discrete(4), 2, "small")
 
 
 @pytest.mark.parametrize(("shape", "layer"), [((4, 84, 84), "conv2d"), ((2, 10, 10, 3), "rows_attention")])
