@@ -216,7 +216,19 @@ def suits_xla(model: keras.Model) -> bool:
     board's small one, nor fast random numbers. Large boards, which are pooled, gain nothing for the 170 MB that
     compiling takes. A user's own model may hold layers that it cannot compile.
     """
-    return model.name == NAME and not _is_slow_in_xla(model)
+    return model.name == NAME and not _is_slow_in_xla(model) and _xla_compiles()
+
+
+@functools.cache
+def _xla_compiles() -> bool:
+    """Whether XLA compiles for this device: for a GPU it needs CUDA's libdevice, which not every installation finds."""
+    if not tf.config.list_logical_devices("GPU"):
+        return True
+    try:
+        tf.function(tf.exp, jit_compile=True)(tf.zeros([1]))  # libdevice holds the exponential
+    except tf.errors.OpError:
+        return False
+    return True
 
 
 def _is_slow_in_xla(layer: keras.Layer) -> bool:

@@ -28,6 +28,9 @@ def import_tensorflow() -> None:
     with _hold_back_stderr():
         import tensorflow as tf
 
+        for gpu in tf.config.list_physical_devices("GPU"):
+            with contextlib.suppress(RuntimeError):  # a program has used it before
+                tf.config.experimental.set_memory_growth(gpu, True)  # else the first run takes all of its memory
         tf.config.list_logical_devices()  # looks for a GPU now, and logs if there is none
 
 

@@ -11,6 +11,7 @@ import optree
 import pytest
 import tensorflow as tf
 
+import networks
 from blob_env import BlobRules
 from blocks.board import FILTERS, SCALES, SHARPNESS, see_board
 from console.errors import InputError
@@ -406,6 +407,21 @@ def test_xla_compiles_no_large_convolutions_or_boards_or_random_numbers() -> Non
     assert not suits_xla(build_q_network(BOARD, 9, "tutorial"))
     assert not suits_xla(build_q_network(gym.spaces.Box(0, 255, (20, 20, 3), np.uint8), 2, PER_ACTION))
     assert not suits_xla(build_q_network(gym.spaces.Box(0, 255, (20, 20, 3), np.uint8), 9))
+
+
+def test_no_xla_for_a_gpu_without_libdevice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exp(_: tf.Tensor) -> tf.Tensor:
+        raise tf.errors.InternalError(None, None, "libdevice not found at ./libdevice.10.bc")
+
+    model = build_q_network(BOARD, 9)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
+    networks._xla_compiles.cache_clear()
+    assert suits_xla(model)
+    networks._xla_compiles.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(tf, "exp", exp)
+        assert not suits_xla(model)
+    networks._xla_compiles.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import gymnasium as gym
 import keras
 import pytest
+import tensorflow as tf
 from scripts import ROOT, assert_refused, run
 
 import console.tensorflow_import as tensorflow_import
@@ -97,3 +98,17 @@ def test_standard_error_may_be_closed() -> None:
     command = ["sh", "-c", f'exec {sys.executable} -c "{code}" 2>&-']
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stdout) == (0, "True\n")
+
+
+def test_a_gpu_gives_memory_as_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    grown: list[tuple[str, bool]] = []
+
+    def grow(gpu: str, on: bool) -> None:
+        grown.append((gpu, on))
+        if gpu == "used":
+            raise RuntimeError("Physical devices cannot be modified after being initialized")
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["used", f"a {kind}"])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", grow)
+    tensorflow_import.import_tensorflow()
+    assert grown == [("used", True), ("a GPU", True)]
