@@ -20,6 +20,7 @@ PACKAGES: dict[str, tuple[str, dict[str, Any]]] = {
         "vizdoom.gymnasium_wrapper",
         {"frame_skip": 4, "screen_format": "GRAY8", "screen_resolution": "RES_160X120"},
     ),
+    "retro/": ("environments.retro", {}),
 }
 
 

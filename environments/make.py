@@ -143,9 +143,10 @@ def has_vector_version(config: Config) -> bool:
 
 
 def is_emulated(config: Config) -> bool:
-    """Whether it is a game of Atari or Doom, whose emulators are heavy."""
+    """Whether it is a game of Atari, of Doom or of a console, whose emulators are heavy."""
     try:
-        return package_of(find_spec(config.env)[0]) in EMULATORS
+        spec = find_spec(config.env)[0]
+        return package_of(spec) in EMULATORS or spec.namespace == "retro"
     except (Exception, SystemExit):  # user code may raise anything; `make_env` says what is wrong
         return False
 

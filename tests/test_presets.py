@@ -95,7 +95,7 @@ def test_bases_are_no_presets() -> None:
     assert list(PRESETS) == [
         *("Acrobot-v1", "CartPole-v1", "CliffWalking-v1", "FrozenLake-v1", "LunarLander-v3", "MountainCar-v0"),
         *("Taxi-v4", "atari", "blob-20", "blob-50", "blob-table", "blob-table-on-policy", "default", "doom", "generic"),
-        *("rainbow", "table", "tutorial"),
+        *("rainbow", "retro", "table", "tutorial"),
     ]
 
 
