@@ -50,7 +50,7 @@ def find_spec(name: str) -> tuple[EnvSpec, dict[str, Any]]:
             ) from error
         why = str(error).rstrip(".")
         hint = "" if "Please use" in why else _hint(env_id)
-        raise InputError(f"there is no environment {name!r}: {why}.{hint}") from error
+        raise InputError(f"there is no environment {name!r}: {why}{'' if why[-1] == '?' else '.'}{hint}") from error
     modern = _modern_atari(env_id) if package_of(spec) == "ale_py" else env_id
     if modern and modern != env_id:
         raise InputError(f"--env {name}: use {modern}, whose screens are preprocessed here and whose actions repeat")
@@ -154,6 +154,9 @@ def _hint(env_id: str) -> str:
     known = {name.rpartition("-v")[0].lower(): name for name in gym.registry}  # the newest version of each
     if meant := known.get(re.sub(r"-v\d+$", "", env_id).lower()):
         return f" Use {meant}."
+    containing = [name for name in known.values() if env_id.lower() in name.lower()]
+    if containing := [name for name in containing if _modern_atari(name) in (None, name)]:
+        return f" Use {' or '.join(containing[:3])}."
     if module := _module_for(env_id):
         return f" If the installed {module} has it, use {module}:{env_id}."
     return f" If a package or a file of yours registers it, name both, as in my_package:{env_id}."

@@ -80,6 +80,8 @@ def test_a_file_in_another_folder_finds_the_files_beside_it(own_folder: Path) ->
         ("ale_py:PongNoFrameskip-v4", r"use ALE/Pong-v5, whose screens are preprocessed here"),
         ("Other/Pong-v1", r"name both, as in my_package:Other/Pong-v1"),
         ("CartPole", r"Use CartPole-v1\."),
+        ("Lunar", r"\? Use LunarLander-v3 or LunarLanderContinuous-v3\.$"),
+        ("Invaders", r"Use ALE/SpaceInvaders-v5\.$"),  # not the old names, which are refused
         ("LunarLander-v2", r"use `LunarLander-v3` instead"),
         ("Nowhere-v0", r"there is no environment 'Nowhere-v0': .* name both, as in my_package:Nowhere-v0"),
         ("Hypothesis/Tests-v1", r"If the installed hypothesis has it, use hypothesis:Hypothesis/Tests-v1"),
