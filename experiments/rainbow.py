@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import import_tensorflow
 from experiments.ablation import Row, append, check_plots, in_own_process, read
 from presets import PRESETS
+from reports.statistics import interquartile_mean, interval
 
 GAMES = ("Breakout", "SpaceInvaders")
 PLAIN = "generic preset"
@@ -45,7 +46,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 CURVES = ("game", "variant", "seed", "steps", "seconds", "greedy_avg")
 LAST = 3  # evaluations whose mean is a run's score
-RESAMPLES = 2_000
 
 
 def train_once(game: str, variant: str, seed: int, steps: int) -> list[Row]:
@@ -110,31 +110,13 @@ def scores(rows: Sequence[Row]) -> dict[str, dict[str, np.ndarray]]:
     return {variant: {game: values / plain[game] for game, values in games.items()} for variant, games in means.items()}
 
 
-def interquartile_mean(values: np.ndarray) -> float:
-    """The mean without the lowest and the highest quarter (Agarwal et al. 2021, "Deep reinforcement learning at the
-    edge of the statistical precipice")."""
-    cut = len(values) // 4
-    return float(np.sort(values)[cut : len(values) - cut].mean())
-
-
-def interval(of_games: Mapping[str, np.ndarray], generator: np.random.Generator) -> tuple[float, float]:
-    """The 95% interval of the interquartile mean over all games and seeds, by a bootstrap that draws the seeds of each
-    game anew (Agarwal et al. 2021, section 4)."""
-    drawn = [
-        interquartile_mean(np.concatenate([generator.choice(runs, len(runs)) for runs in of_games.values()]))
-        for _ in range(RESAMPLES)
-    ]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
-
-
 def markdown_table(rows: Sequence[Row]) -> str:
     """Tabulate each variant: its mean score on each game, the interquartile mean over all, and the seconds of a run."""
     generator, table, means = np.random.default_rng(0), scores(rows), run_means(rows)
     games = list(table[PLAIN])
     lines = [f"| | {' | '.join(games)} | interquartile mean (95%) | seconds |", "|---" * (len(games) + 3) + "|"]
     for variant, of_games in table.items():
-        low, high = interval(of_games, generator)
+        low, high = interval(list(of_games.values()), generator)
         middle = interquartile_mean(np.concatenate(list(of_games.values())))
         ends = {(row["game"], row["seed"]): float(row["seconds"]) for row in rows if row["variant"] == variant}
         cells = " | ".join(f"{means[variant][game].mean():.1f}" for game in games)
@@ -156,7 +138,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     order = sorted(middles, key=middles.__getitem__)
     figure, axes = plt.subplots(figsize=(7, 0.4 * len(order) + 1.2))
     for place, variant in enumerate(order):
-        low, high = interval(table[variant], generator)
+        low, high = interval(list(table[variant].values()), generator)
         colour = "tab:gray" if variant == PLAIN else "tab:orange"
         axes.plot([low, high], [place, place], color=colour, linewidth=7, alpha=0.4, solid_capstyle="butt")
         axes.plot(middles[variant], place, "o", color=colour)

@@ -1,15 +1,14 @@
-"""The arithmetic of `experiments.rainbow`: scores, interquartile means and their intervals."""
+"""The arithmetic of `experiments.rainbow`, and its table and plot."""
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from config import Config
 from experiments import rainbow
 from experiments.ablation import read
-from experiments.rainbow import PLAIN, VARIANTS, draw, interquartile_mean, interval, markdown_table, scores, train_all
+from experiments.rainbow import PLAIN, VARIANTS, draw, markdown_table, scores, train_all
 
 
 def rows_of(game: str, variant: str, seed: int, *greedy: float) -> list[dict[str, Any]]:
@@ -29,20 +28,6 @@ def test_scores_by_hand() -> None:
     found = scores(ROWS)
     assert found[PLAIN]["Breakout"] == pytest.approx([0.5, 1.5])
     assert found["noisy"]["Breakout"] == pytest.approx([1.5, 2.5])
-
-
-def test_an_interquartile_mean_by_hand() -> None:
-    """Of eight values two are cut on each side: 2, 3, 4, 5 are left. Of three none is."""
-    assert interquartile_mean(np.array([99, 1, 2, -99, 3, 4, 5, 70])) == pytest.approx(3.5)
-    assert interquartile_mean(np.array([1, 2, 9])) == pytest.approx(4)
-
-
-def test_an_interval_by_hand() -> None:
-    """Two seeds of one game, 0 and 1: their mean is 0, 0.5 or 1 with probabilities 1/4, 1/2, 1/4. Alike seeds leave no
-    doubt."""
-    generator = np.random.default_rng(1)
-    assert interval({"a": np.array([0.0, 1.0])}, generator) == (0, 1)
-    assert interval({"a": np.array([3.0, 3.0]), "b": np.array([3.0])}, generator) == (3, 3)
 
 
 def test_the_table_and_the_plot(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import keras
@@ -15,9 +16,9 @@ N_SAMPLES = 512  # transitions that speak for the memory
 
 
 class RunCallback(keras.callbacks.Callback):
-    """A Keras callback that sees the run's agent and its greedy evaluations.
+    """A Keras callback that sees the run's agent, its greedy evaluations and its folder.
 
-    Keras hands every callback the same `params`, and the run puts both in there. That is the one channel from a run to
+    Keras hands every callback the same `params`, and the run puts these in there. That is the one channel from a run to
     its callbacks; your own may use it too, with this class or without. A subclass keeps no state that a resumed run
     would need.
 
@@ -36,6 +37,11 @@ class RunCallback(keras.callbacks.Callback):
     def evaluation(self) -> GreedyEvaluation:
         """The run's greedy evaluations."""
         return self.params["evaluation"]
+
+    @property
+    def log_dir(self) -> Path:
+        """The run's folder in the logs, whose name is the run's."""
+        return self.params["log_dir"]
 
     def sample(self) -> tuple[Observations, np.ndarray]:
         """Observations (512, ...) from the memory and the actions taken there, int (512,): the same until the next

@@ -26,16 +26,20 @@ class Epochs:
 
     Args:
         callbacks: in the order in which they are called. Later ones see what earlier ones add to the logs.
-        agent, evaluation: for `RunCallback`.
+        agent, evaluation, log_dir: for `RunCallback`.
     """
 
     def __init__(
-        self, callbacks: Sequence[keras.callbacks.Callback], agent: Agent, evaluation: GreedyEvaluation
+        self,
+        callbacks: Sequence[keras.callbacks.Callback],
+        agent: Agent,
+        evaluation: GreedyEvaluation,
+        log_dir: Path,
     ) -> None:
         self._callbacks = callbacks
         self._agent = agent
         self._list = keras.callbacks.CallbackList(
-            list(callbacks), model=agent.online, agent=agent, evaluation=evaluation, **PARAMS
+            list(callbacks), model=agent.online, agent=agent, evaluation=evaluation, log_dir=log_dir, **PARAMS
         )
         self._has_begun = self._window_is_open = False
 

@@ -116,7 +116,7 @@ class Run:
         """
         state, self._state = self._state, None  # its arrays are large
         everything = default_callbacks(self._agent, self._log_dir, self._callbacks, resumed=state is not None)
-        self._epochs = self._parts["epochs"] = Epochs(everything, self._agent, self._evaluation)
+        self._epochs = self._parts["epochs"] = Epochs(everything, self._agent, self._evaluation, self._log_dir)
         if state:
             with checkpoint_errors_as_input_error(self._log_dir):
                 self._epochs.prepare(state["parts"]["epochs"])

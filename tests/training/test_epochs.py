@@ -26,6 +26,7 @@ from training.tensorboard_callback import EpisodeTensorBoard
 
 MakeConfig = Callable[..., Config]
 EVALUATION: Any = object()
+LOGS = Path("logs")
 
 
 class Calls(RunCallback):
@@ -61,7 +62,7 @@ def an_agent(progress: float = 0.5) -> Any:
 
 def test_windows_begin_and_end_in_turns() -> None:
     calls, agent = Calls(), an_agent()
-    epochs = Epochs([calls], agent, EVALUATION)
+    epochs = Epochs([calls], agent, EVALUATION, LOGS)
     epochs.begin()
     assert calls.agent is agent and calls.evaluation is EVALUATION and calls.model is agent.online
     epochs.open_window(0)
@@ -75,7 +76,7 @@ def test_windows_begin_and_end_in_turns() -> None:
 def test_no_window_begins_when_the_run_is_over() -> None:
     calls, played, stopped = Calls(), an_agent(progress=1), an_agent()
     for agent in (played, stopped):
-        epochs = Epochs([calls], agent, EVALUATION)
+        epochs = Epochs([calls], agent, EVALUATION, LOGS)
         epochs.begin()
         stopped.online.stop_training = True
         epochs.open_window(3)
@@ -85,7 +86,7 @@ def test_no_window_begins_when_the_run_is_over() -> None:
 def test_an_earlier_stop_is_forgotten() -> None:
     agent = an_agent()
     agent.online.stop_training = True
-    Epochs([], agent, EVALUATION).begin()
+    Epochs([], agent, EVALUATION, LOGS).begin()
     assert agent.online.stop_training is False
 
 
@@ -97,7 +98,7 @@ def test_later_callbacks_see_what_earlier_ones_add() -> None:
             logs["mine"] = 2.0
 
     seen: list[dict[str, Any]] = []
-    epochs = Epochs([Adds(), Adds()], an_agent(), EVALUATION)
+    epochs = Epochs([Adds(), Adds()], an_agent(), EVALUATION, LOGS)
     logs = {"loss": 1.0}
     epochs.begin()
     epochs.end_window(0, logs)
@@ -106,13 +107,13 @@ def test_later_callbacks_see_what_earlier_ones_add() -> None:
 
 @pytest.mark.parametrize("in_a_window", [True, False])
 def test_a_window_that_had_begun_does_not_begin_again(in_a_window: bool) -> None:
-    before = Epochs([], an_agent(), EVALUATION)
+    before = Epochs([], an_agent(), EVALUATION, LOGS)
     before.begin()
     before.open_window(4)
     if not in_a_window:
         before.end_window(4, {})
     calls = Calls()
-    resumed = Epochs([calls], an_agent(), EVALUATION)
+    resumed = Epochs([calls], an_agent(), EVALUATION, LOGS)
     resumed.begin()
     resumed.set_state(before.get_state())
     resumed.open_window(4 if in_a_window else 5)
@@ -132,8 +133,8 @@ def test_windows_of_a_run_and_its_resumption_begin_once(small_config: MakeConfig
 
 def test_training_that_has_not_begun_does_not_end() -> None:
     calls = Calls()
-    Epochs([calls], an_agent(), EVALUATION).end()
-    epochs = Epochs([calls, Fails()], an_agent(), EVALUATION)
+    Epochs([calls], an_agent(), EVALUATION, LOGS).end()
+    epochs = Epochs([calls, Fails()], an_agent(), EVALUATION, LOGS)
     with pytest.raises(ZeroDivisionError):
         epochs.begin()
     epochs.end()
@@ -182,7 +183,7 @@ def test_the_learning_rate_falls_to_zero(tmp_path: Path) -> None:
     agent = an_agent()
     agent.config = Config(learning_rate=0.4)
     agent.online.compile(optimizer=keras.optimizers.SGD(0.4))
-    epochs = Epochs(default_callbacks(agent, tmp_path, [], resumed=True)[:1], agent, EVALUATION)
+    epochs = Epochs(default_callbacks(agent, tmp_path, [], resumed=True)[:1], agent, EVALUATION, LOGS)
     rates = []
     for window, agent.progress in enumerate((0.0, 0.25, 0.75)):
         epochs.open_window(window)
@@ -197,7 +198,7 @@ def test_callbacks_wait_for_numbers_that_come_later(tmp_path: Path, recwarn: pyt
     logger = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
     prepare_stock_callbacks([stop, logger])
     agent = an_agent()
-    epochs = Epochs([stop, logger], agent, EVALUATION)
+    epochs = Epochs([stop, logger], agent, EVALUATION, LOGS)
     epochs.begin()
     stopped = []
     for window in range(7):
@@ -213,7 +214,7 @@ def test_callbacks_wait_for_numbers_that_come_later(tmp_path: Path, recwarn: pyt
 
 
 def test_a_monitor_that_never_comes_is_warned_of() -> None:
-    epochs = Epochs([keras.callbacks.EarlyStopping(monitor="greedy_average", mode="max")], an_agent(), EVALUATION)
+    epochs = Epochs([keras.callbacks.EarlyStopping(monitor="greedy_average", mode="max")], an_agent(), EVALUATION, LOGS)
     epochs.begin()
     with pytest.warns(UserWarning, match="metric `greedy_average` which is not available"):
         epochs.end_window(0, {"reward_avg": 0.0})

@@ -23,6 +23,7 @@ from training.stock_callbacks import prepare_stock_callbacks
 
 MakeConfig = Callable[..., Config]
 EVALUATION: Any = object()
+LOGS = Path("logs")
 
 
 def test_the_page_lists_every_callback() -> None:
@@ -108,14 +109,14 @@ def plateau() -> list[keras.callbacks.Callback]:
 def test_a_plateau_halves_what_the_schedule_leaves() -> None:
     """The line is 0.4, 0.3, 0.2, 0.1; the rate is halved after the second window and after the third."""
     agent = an_agent()
-    epochs = Epochs(plateau(), agent, EVALUATION)
+    epochs = Epochs(plateau(), agent, EVALUATION, LOGS)
     epochs.begin()
     assert rates(epochs, agent, range(4)) == pytest.approx([0.4, 0.3, 0.1, 0.025])
 
 
 def test_a_reduced_rate_goes_on_after_a_resumption() -> None:
     agent = an_agent()
-    epochs, resumed = (Epochs(plateau(), agent, EVALUATION) for _ in range(2))
+    epochs, resumed = (Epochs(plateau(), agent, EVALUATION, LOGS) for _ in range(2))
     epochs.begin()
     assert rates(epochs, agent, range(2)) == pytest.approx([0.4, 0.3])
     resumed.begin()
@@ -125,7 +126,9 @@ def test_a_reduced_rate_goes_on_after_a_resumption() -> None:
 
 def test_a_schedule_of_the_user_wins() -> None:
     agent, wanted = an_agent(), [0.2, 0.7, 0.1]
-    epochs = Epochs([LinearDecay(0.4), keras.callbacks.LearningRateScheduler(wanted.__getitem__)], agent, EVALUATION)
+    epochs = Epochs(
+        [LinearDecay(0.4), keras.callbacks.LearningRateScheduler(wanted.__getitem__)], agent, EVALUATION, LOGS
+    )
     epochs.begin()
     assert rates(epochs, agent, range(3)) == pytest.approx(wanted)
 

@@ -1,0 +1,90 @@
+"""Start Ray so that nobody outside this machine reaches it, or join a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from console.errors import InputError
+
+# They must stand in the environment before Ray is imported.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # tells nobody
+    "RAY_AUTH_MODE": "token",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # --env own_game.py:Game and relative paths mean the current folder
+    "RAY_AIR_NEW_OUTPUT": "0",  # tune.py prints scores itself
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a run has its own logs
+}
+# Without a cluster all listen on loopback only. Its name says nothing of that; a test looks at the listeners.
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+def check_ray() -> None:
+    """Check that Ray is installed and may be started.
+
+    Raises:
+        InputError: it is not, or the environment names a cluster that the command does not.
+    """
+    if not all(find_spec(name) for name in ("ray", "optuna")):
+        raise InputError("this needs Ray and Optuna: pip install -r requirements-ray.txt")
+    if address := os.environ.get("RAY_ADDRESS"):
+        raise InputError(f"RAY_ADDRESS={address} is set: unset it, or name the cluster with --address")
+
+
+def available_cpus() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None, environment: Mapping[str, str]) -> Iterator[None]:
+    """Start Ray on this machine, or join a cluster, until the block ends.
+
+    On this machine everything listens on loopback, and takes none but the holder of a token, which lies in a file that
+    only this user reads. A cluster's token is in the file that `RAY_AUTH_TOKEN_PATH` names.
+
+    Args:
+        address: of the cluster; None to start Ray here.
+        environment: variables for the processes that it starts.
+
+    Raises:
+        InputError: there is no cluster at the address.
+    """
+    with tempfile.TemporaryDirectory(prefix="ray-token-") as folder:
+        before = dict(os.environ)
+        os.environ.update(QUIET)
+        if not address:
+            os.environ.update(LOOPBACK)
+            token = Path(folder, "token")
+            token.touch(mode=0o600)
+            token.write_text(secrets.token_hex(32))
+            os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+        try:
+            import ray
+
+            here: dict[str, Any] = {} if address else {"num_cpus": available_cpus(), "include_dashboard": False}
+            try:
+                ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    runtime_env={"env_vars": dict(environment)},
+                    **here,
+                )
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                where = f"--address {address}" if address else "Ray on this machine"
+                raise InputError(f"{where} cannot be reached: {error}") from error
+            try:
+                yield
+            finally:
+                ray.shutdown()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
