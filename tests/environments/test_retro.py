@@ -18,6 +18,7 @@ from environments.make import is_emulated, make_env
 from environments.resume import ResumableEnv
 from environments.retro import RetroGame
 from presets import preset_of
+from storage.trust import untrusted_settings
 
 GAME = "Airstriker-Genesis-v0"
 MakeGame = Callable[..., RetroGame]
@@ -66,6 +67,7 @@ def test_actions_repeat_by_chance(make_game: MakeGame) -> None:
 def test_through_env(make_game: MakeGame) -> None:
     config = Config.from_preset(env=f"retro/{GAME}", env_args={"actions": ["", "B"]})
     assert config.preset == preset_of(config.env) == "retro" and is_emulated(config)
+    assert untrusted_settings(config) == {}
     before = len(multiprocessing.active_children())
     with make_lanes(config, 2) as lanes:
         observations, _ = lanes.reset(0)
