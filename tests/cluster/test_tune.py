@@ -23,7 +23,7 @@ from console.errors import InputError
 from storage.model_file import read_model
 from train import train
 from training.command import parse_command_line
-from tune import Job, best_command, find_job, new_folder, parse_arguments
+from tune import Job, command_of, find_job, new_folder, parse_arguments
 
 JOB = ["--size", "4", "--network", "dense", "--lanes", "4", "--learn-every", "8", "--epsilon-spread", "1"]
 JOB += ["--batch-size", "16", "--learn-start", "50", "--max-episode-steps", "40", "--evaluate-every", "500"]
@@ -80,7 +80,7 @@ def test_a_job_is_found_again(here: Path) -> None:
 def test_the_best_command_has_the_same_settings(here: Path) -> None:
     settings = {"env": "CartPole-v1", "steps": 5_000, "double": False, "env_args": {"sutton_barto_reward": True}}
     job = Job(settings, [], ["learning_rate=1e-5:1e-2", "noisy=true,false"], 3, 1)
-    _, _, *words = shlex.split(best_command(job, {"learning_rate": 0.00123, "noisy": True}))
+    _, _, *words = shlex.split(command_of(job, {"learning_rate": 0.00123, "noisy": True}))
     given = parse_command_line(words).settings
     assert Config.from_preset(**given) == Config.from_preset(**settings, learning_rate=0.00123, noisy=True)
 
