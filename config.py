@@ -63,6 +63,8 @@ class Config:
     max_episode_steps: int | None = setting(None, "truncate episodes after this many steps, instead of the "
         "environment's own limit", at_least=1)
     frame_stack: int = setting(1, "frames stacked into one observation", at_least=1, at_most=8)
+    screen_size: int = setting(84, "height and width to which the screens of Atari, Doom and consoles are brought, in "
+        "pixels; below 65 for --network small", at_least=20, at_most=256)
 
     network: str = setting("auto", "auto picks one by the observation; dense looks at small images without attention; "
         "small has fewer convolutions for screens; tutorial is the 2 x 256 filters of the Blob tutorial; "

@@ -44,6 +44,7 @@ class _Screen(NamedTuple):
 # reinforcement learning".
 NATURE = _Screen(((32, 8, 4), (64, 4, 2), (64, 3, 1)), 512, 36)
 SMALL = _Screen(((16, 8, 4), (32, 4, 2)), 256, 20)
+TINY = _Screen(((16, 4, 2), (32, 4, 2)), 256, 10)  # the same for half the side
 
 
 class _Style(NamedTuple):
@@ -177,8 +178,11 @@ def _features(inputs: keras.KerasTensor, space: gym.Space, style: _Style, name: 
     pixels = _channels_last(numbers, stack)
     if network == "tutorial":
         return _tutorial(pixels, noisy)
-    if network == "small" or max(pixels.shape[1:3]) > LARGEST_GRID:
-        return _see_screen(pixels, SMALL if network == "small" else NATURE, noisy)
+    is_screen = max(pixels.shape[1:3]) > LARGEST_GRID
+    if network == "small":
+        return _see_screen(pixels, SMALL if is_screen else TINY, noisy)
+    if is_screen:
+        return _see_screen(pixels, NATURE, noisy)
     board = layers.Flatten()(pixels) if network == "dense" else see_board(pixels, name)
     return dense(board, 256, n_layers=3, normalized=True, noisy=noisy)
 

@@ -31,7 +31,11 @@ from environments.names import find_spec, import_module, package_of
 LONGEST_EPISODE = 27_000
 EMULATORS = ("ale_py", "vizdoom")  # packages
 # Options that have a flag of their own.
-FLAGS = {"max_episode_steps": "train.py's --max-episode-steps", "render_mode": "play.py's --render"}
+FLAGS = {
+    "max_episode_steps": "train.py's --max-episode-steps",
+    "render_mode": "play.py's --render",
+    "screen_size": "--screen-size",
+}
 
 
 def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
@@ -62,13 +66,15 @@ def _make(config: Config, render_mode: str | None) -> tuple[EnvSpec, gym.Env]:
     try:
         spec, package_options = find_spec(config.env)
         options: dict[str, Any] = {**package_options, **config.env_args}
+        if spec.namespace == "retro":
+            options["screen_size"] = config.screen_size
         if render_mode is not None:
             options["render_mode"] = render_mode
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*render_mode")  # `_check_render_mode` says it better
             # The limit counts the agent's steps, not frames, and `check_env` checks: both come later.
             env = gym.make(spec, max_episode_steps=-1, disable_env_checker=True, **options)
-        return spec, _preprocess(env, package_of(spec))
+        return spec, _preprocess(env, package_of(spec), config.screen_size)
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # user code may raise anything
@@ -105,20 +111,20 @@ def _check_render_mode(name: str, env: gym.Env, render_mode: str | None) -> None
         raise InputError(f"{name} cannot be shown as {render_mode!r}, only as {', '.join(modes) or 'nothing'}{advice}")
 
 
-def _preprocess(env: gym.Env, package: str) -> gym.Env:
-    """Turn the screens of Atari and Doom into 84x84 grey images, as Mnih et al. 2015 did."""
+def _preprocess(env: gym.Env, package: str, side: int) -> gym.Env:
+    """Turn the screens of Atari and Doom into square grey images, as Mnih et al. 2015 did."""
     if package in EMULATORS:
         cv2: Any = import_module("cv2")
     if package == "ale_py":
         # As Machado et al. 2018 recommend: sticky actions (the registration has them) vary the games instead of no-ops
         # at their start, and an episode ends with the last life.
-        return AtariPreprocessing(env, noop_max=0, frame_skip=4, terminal_on_life_loss=False)
+        return AtariPreprocessing(env, noop_max=0, frame_skip=4, screen_size=side, terminal_on_life_loss=False)
     if package == "vizdoom":
         assert isinstance(env.observation_space, Dict)
-        space = Dict({**env.observation_space.spaces, "screen": Box(0, 255, (84, 84), np.uint8)})
+        space = Dict({**env.observation_space.spaces, "screen": Box(0, 255, (side, side), np.uint8)})
         return TransformObservation(
             env,
-            lambda seen: {**seen, "screen": cv2.resize(seen["screen"], (84, 84), interpolation=cv2.INTER_AREA)},
+            lambda seen: {**seen, "screen": cv2.resize(seen["screen"], (side, side), interpolation=cv2.INTER_AREA)},
             space,
         )
     return env

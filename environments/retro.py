@@ -21,11 +21,10 @@ except ImportError as error:
     raise InputError("--env retro/... needs the package stable-retro: pip install stable-retro") from error
 
 FRAMES = 4  # in a step, of which the agent sees the last: as Mnih et al. 2015 have it
-SIDE = 84  # of the screen that it sees
 
 
 class RetroGame(gym.Env[np.ndarray, int]):
-    """A console's game, prepared as Atari's are: grey screens of 84x84, actions that last for four frames.
+    """A console's game, prepared as Atari's are: square grey screens, actions that last for four frames.
 
     The consoles have no chance in them. So in each frame the buttons of the frame before may stay pressed, as Machado
     et al. 2018 recommend for Atari. stable-retro allows one emulator in a process, so that each game has its own.
@@ -37,16 +36,16 @@ class RetroGame(gym.Env[np.ndarray, int]):
         state: where episodes start, such as "GreenHillZone.Act1"; by default where stable-retro says.
         scenario: another one of the game's scenarios.
         repeat_action_probability: for each frame.
+        screen_size: height and width of the screens, in pixels.
         render_mode: "rgb_array", or None.
 
-    Observations are uint8 (84, 84).
+    Observations are uint8 (screen_size, screen_size).
 
     Raises:
         InputError: the game's ROM is not there, or an action presses what is no button.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 60 // FRAMES}
-    observation_space = Box(0, 255, (SIDE, SIDE), np.uint8)
 
     def __init__(
         self,
@@ -55,6 +54,7 @@ class RetroGame(gym.Env[np.ndarray, int]):
         state: str | None = None,
         scenario: str | None = None,
         repeat_action_probability: float = 0.25,
+        screen_size: int = 84,
         render_mode: str | None = None,
     ) -> None:
         try:
@@ -63,13 +63,14 @@ class RetroGame(gym.Env[np.ndarray, int]):
             raise InputError(
                 f"there is no ROM of {game}: python -m stable_retro.import FOLDER takes yours from a folder"
             ) from error
-        make = functools.partial(_Emulator, game, state, scenario)
+        make = functools.partial(_Emulator, game, state, scenario, screen_size)
         # A new interpreter would run the whole script again, only to import TensorFlow.
         fork = "fork" if "fork" in multiprocessing.get_all_start_methods() and sys.platform != "darwin" else None
         self._process = AsyncVectorEnv([make], context=fork, autoreset_mode=AutoresetMode.DISABLED)
         (buttons,), (combinations,) = self._process.get_attr("buttons"), self._process.get_attr("combinations")
         self._masks = combinations if actions is None else _masks(actions, buttons)
         self._buttons = buttons
+        self.observation_space = self._process.single_observation_space
         self.action_space = Discrete(len(self._masks))  # type: ignore[assignment]
         self._repeats = repeat_action_probability
         self._pressed = self._masks[0]
@@ -115,9 +116,9 @@ class _Emulator(gym.Env[np.ndarray, np.ndarray]):
 
     metadata = {"render_modes": ["rgb_array"]}
     render_mode = "rgb_array"
-    observation_space = RetroGame.observation_space
 
-    def __init__(self, game: str, state: str | None, scenario: str | None) -> None:
+    def __init__(self, game: str, state: str | None, scenario: str | None, side: int) -> None:
+        self.observation_space = Box(0, 255, (side, side), np.uint8)
         self._env = retro.make(
             game,
             state=state or retro.State.DEFAULT,
@@ -148,7 +149,7 @@ class _Emulator(gym.Env[np.ndarray, np.ndarray]):
         import cv2
 
         grey = cv2.cvtColor(self._screen, cv2.COLOR_RGB2GRAY)
-        return np.asarray(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+        return np.asarray(cv2.resize(grey, self.observation_space.shape, interpolation=cv2.INTER_AREA), np.uint8)
 
     def render(self) -> np.ndarray:
         return self._screen

@@ -104,20 +104,18 @@ def test_layers_behind_a_board_are_normalized() -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "convolutions", "units"),
+    ("network", "side", "convolutions", "units"),
     [
         # Four frames of 84x84: sides of (84 - 8) / 4 + 1 = 20, then (20 - 4) / 2 + 1 = 9, then (9 - 3) / 1 + 1 = 7.
-        (
-            "auto",
-            [(8 * 8 * 4 + 1) * 32, (4 * 4 * 32 + 1) * 64, (3 * 3 * 64 + 1) * 64],
-            [(7 * 7 * 64 + 1) * 512, 513 * 6],
-        ),
-        ("small", [(8 * 8 * 4 + 1) * 16, (4 * 4 * 16 + 1) * 32], [(9 * 9 * 32 + 1) * 256, 257 * 6]),
+        ("auto", 84, [(8 * 8 * 4 + 1) * 32, (4 * 4 * 32 + 1) * 64, (9 * 64 + 1) * 64], [(49 * 64 + 1) * 512, 513 * 6]),
+        ("small", 84, [(8 * 8 * 4 + 1) * 16, (4 * 4 * 16 + 1) * 32], [(81 * 32 + 1) * 256, 257 * 6]),
+        # Of 42x42: (42 - 4) / 2 + 1 = 20, then 9 as well.
+        ("small", 42, [(4 * 4 * 4 + 1) * 16, (4 * 4 * 16 + 1) * 32], [(81 * 32 + 1) * 256, 257 * 6]),
     ],
 )
-def test_parameters_for_screens(network: str, convolutions: list[int], units: list[int]) -> None:
+def test_parameters_for_screens(network: str, side: int, convolutions: list[int], units: list[int]) -> None:
     """Those of Mnih et al. 2015 and 2013."""
-    space = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
+    space = gym.spaces.Box(0, 255, (4, side, side), np.uint8)
     model = build_q_network(space, 6, network, dueling=False, stack=4)
     assert [layer.count_params() for layer in model.layers if layer.weights] == convolutions + units
 
@@ -141,6 +139,8 @@ def test_refusals() -> None:
         build_q_network(gym.spaces.Box(0, 255, (35, 90, 3), np.uint8), 2)
     with pytest.raises(InputError, match=r"too small: .*, 20x20 at least"):
         build_q_network(gym.spaces.Box(0, 255, (19, 90, 3), np.uint8), 2, "small")
+    with pytest.raises(InputError, match=r"too small: .*, 10x10 at least"):
+        build_q_network(gym.spaces.Box(0, 255, (9, 20, 3), np.uint8), 2, "small")
     with pytest.raises(InputError, match="--network small needs images, "):
         build_q_network(gym.spaces.Discrete(4), 2, "small")
 

@@ -1,5 +1,6 @@
 """Making environments: the time limit, and the view that the agent gets of the screen."""
 
+import dataclasses
 from typing import Any
 
 import gymnasium as gym
@@ -61,6 +62,21 @@ def test_atari_as_the_agent_sees_it() -> None:
         ended = terminated or truncated
     assert (lives[0], lives[-1]) == (5, 0)  # the episode goes on until the last life is lost
     assert played == np.ceil(emulator.getEpisodeFrameNumber() / 4)
+
+
+def test_smaller_screens() -> None:
+    """Each pixel is the mean of those that it stands for, so that nothing small is lost."""
+    config = Config.from_preset(env="ALE/Pong-v5", screen_size=42, frame_stack=1)
+    large, small = make_env(dataclasses.replace(config, screen_size=84)), make_env(config)
+    assert small.observation_space == Box(0, 255, (42, 42), np.uint8)
+    screens = [env.reset(seed=0)[0].astype(float) for env in (large, small)]
+    means = screens[0].reshape(42, 2, 42, 2).mean((1, 3))
+    assert np.abs(means - screens[1]).max() <= 1.5  # both were rounded
+    doom = make_env(Config.from_preset(env="VizdoomBasic-v1", screen_size=42))
+    assert doom.observation_space["screen"] == Box(0, 255, (4, 42, 42), np.uint8)  # type: ignore[index]
+    doom.close()
+    with pytest.raises(InputError, match="--env-args takes no screen_size: use --screen-size"):
+        make_env(Config.from_preset(env="ALE/Pong-v5", env_args={"screen_size": 42}))
 
 
 def test_atari_is_known_by_its_package() -> None:

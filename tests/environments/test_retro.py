@@ -65,13 +65,13 @@ def test_actions_repeat_by_chance(make_game: MakeGame) -> None:
 
 
 def test_through_env(make_game: MakeGame) -> None:
-    config = Config.from_preset(env=f"retro/{GAME}", env_args={"actions": ["", "B"]})
+    config = Config.from_preset(env=f"retro/{GAME}", env_args={"actions": ["", "B"]}, screen_size=42)
     assert config.preset == preset_of(config.env) == "retro" and is_emulated(config)
     assert untrusted_settings(config) == {}
     before = len(multiprocessing.active_children())
     with make_lanes(config, 2) as lanes:
         observations, _ = lanes.reset(0)
-        assert observations.shape == (2, 4, 84, 84) and observations.dtype == np.uint8 and lanes.n_actions == 2
+        assert observations.shape == (2, 4, 42, 42) and observations.dtype == np.uint8 and lanes.n_actions == 2
         assert len(multiprocessing.active_children()) == before + 2
     assert len(multiprocessing.active_children()) == before
     with pytest.raises(InputError, match=r"no ROM of SonicTheHedgehog-Genesis-v0: .*stable_retro.import FOLDER"):
