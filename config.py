@@ -43,6 +43,8 @@ class Config:
     seed: int | None = setting(None, "seed of all random numbers; without it, one is drawn and recorded",
         at_least=0, at_most=2**32 - 1, compared=False)
     lanes: int = setting(128, "environments stepped side by side", at_least=1, at_most=16_384)
+    processes: bool = setting(False, "step each lane in a process of its own: it pays where a step of the environment "
+        "takes a millisecond or more", compared=False)
     models_dir: str = setting("models", "folder for .model files", may_repeat=True, compared=False)
     logs_dir: str = setting("logs", "folder for TensorBoard logs, a subfolder per run", may_repeat=True, compared=False)
     aggregate_every: int = setting(50, "least episodes per window; what is logged is aggregated over "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import sys
@@ -21,6 +22,14 @@ def end_quietly() -> None:
     end_quietly_on_ctrl_c()
     if hasattr(signal, "SIGPIPE"):  # not on Windows
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def leave_signals_to_parent() -> None:
+    """In a process that another one has started: let Ctrl-C, which reaches both, end that one, in order. In the main
+    process this does nothing."""
+    if multiprocessing.parent_process():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class StopOnSignal:

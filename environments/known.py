@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from environments.symmetry import Symmetry
 
@@ -58,6 +58,8 @@ def symmetries_of(env: gym.Env | VectorEnv) -> Sequence[Symmetry]:
 
     Empty if a wrapper changes its observations, as stacking frames does.
     """
+    if isinstance(env, AsyncVectorEnv):
+        return env.call("symmetric_views")[0]
     single = env.envs[0] if isinstance(env, SyncVectorEnv) else env
     if isinstance(single, gym.Env) and single.observation_space != single.unwrapped.observation_space:
         return ()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import gymnasium as gym
 import numpy as np
 import optree
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from config import Config
+from console.errors import InputError
+from console.signals import leave_signals_to_parent
 from environments.actions import action_masks, successor_masks
 from environments.known import symmetries_of
-from environments.make import has_vector_version, make_env
+from environments.make import FORK, has_vector_version, make_env
 from environments.names import find_spec
 from environments.resume import ResumableEnv, get_lanes_state, set_lanes_state
 from environments.spaces import Observations
@@ -84,7 +87,7 @@ class Lanes:
 
     def step(self, actions: np.ndarray) -> Step:
         """Take one action in every lane, int (lanes,)."""
-        observations, rewards, terminated, truncated, infos = self._envs.step(actions + self._first_action)
+        observations, rewards, terminated, truncated, infos = self._step(actions + self._first_action)
         masks = action_masks(infos, (self.count, self.n_actions))
         return Step(
             rewards,
@@ -96,6 +99,18 @@ class Lanes:
             masks,
             infos.get("final_info", {}).get("is_success"),
         )
+
+    def _step(self, actions: np.ndarray) -> Any:
+        if not isinstance(self._envs, AsyncVectorEnv):
+            return self._envs.step(actions)
+        level, gym.logger.min_level = gym.logger.min_level, gym.logger.ERROR + 1  # errors are raised here as well
+        try:
+            return self._envs.step(actions)
+        except (EOFError, ConnectionError) as error:
+            self._envs.close(terminate=True)  # a plain close would wait for the dead one
+            raise InputError("the process of a lane has died: --resume goes on from the newest checkpoint") from error
+        finally:
+            gym.logger.min_level = level
 
     def get_state(self) -> Any:
         """Save where all lanes stand in their episodes; needs `resumable` lanes."""
@@ -131,8 +146,17 @@ def make_lanes(config: Config, count: int, resumable: bool = False) -> Lanes:
         make_env(config).close()  # checks the options
         limit: dict[str, Any] = {"max_episode_steps": config.max_episode_steps} if config.max_episode_steps else {}
         return Lanes(gym.make_vec(find_spec(config.env)[0], num_envs=count, **limit, **config.env_args))
-    make = (lambda: ResumableEnv(make_env(config))) if resumable else (lambda: make_env(config))
-    return Lanes(SyncVectorEnv([make] * count, autoreset_mode=AutoresetMode.SAME_STEP))
+    makers = [functools.partial(_make_lane, config, lane, resumable) for lane in range(count)]
+    if config.processes:
+        # Not as daemons: a lane may have a process of its own.
+        return Lanes(AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP, context=FORK, daemon=False))
+    return Lanes(SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP))
+
+
+def _make_lane(config: Config, lane: int, resumable: bool) -> gym.Env:
+    leave_signals_to_parent()
+    env = make_env(config)
+    return ResumableEnv(env, lane) if resumable else env
 
 
 def _successors(observations: Observations, infos: dict[str, Any]) -> Observations:

@@ -30,6 +30,8 @@ from environments.names import find_spec, import_module, package_of
 # half an hour of an Atari game (Machado et al. 2018).
 LONGEST_EPISODE = 27_000
 EMULATORS = ("ale_py", "vizdoom")  # packages
+# How to start a process: a new interpreter would run the whole script again, and import TensorFlow for nothing.
+FORK = "fork" if sys.platform.startswith("linux") else None
 # Options that have a flag of their own.
 FLAGS = {
     "max_episode_steps": "train.py's --max-episode-steps",

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import optree
-from gymnasium.vector import SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FrameStackObservation, TimeLimit
 
 from environments.actions import action_mask
+from environments.known import symmetries_of
 from environments.spaces import Observations, write_lane
+from environments.symmetry import Symmetry
 
 
 class ResumableEnv(gym.Wrapper):
     """Records what the current episode can be played again from: the generator's state before the reset, and the
-    actions since. Atari games save their emulator's state instead."""
+    actions since. Atari games save their emulator's state instead.
+
+    Args:
+        env: to record.
+        lane: its number among those beside it.
+    """
+
+    def __init__(self, env: gym.Env, lane: int = 0) -> None:
+        super().__init__(env)
+        self._lane = lane
 
     _generator: dict[str, Any] | None = None
     _seed: int | None = None
@@ -63,6 +75,36 @@ class ResumableEnv(gym.Wrapper):
             raise RuntimeError("it does not draw the same numbers again")
         return observation
 
+    def go_on(self, states: Sequence[dict[str, Any]], observations: Observations) -> tuple[str, Any, dict[str, Any]]:
+        """Go on where this lane stood, or start a new episode if that is not possible.
+
+        Args:
+            states: from `get_state`, of all lanes.
+            observations: (lanes, ...), those at the time.
+
+        Returns:
+            "", or why an episode was started, and then its first observation and info.
+        """
+        expected = optree.tree_map(lambda array: array[self._lane], observations)
+        if reason := self._why_not_resumed(states[self._lane], expected):
+            return reason, *self.reset()
+        return "", None, {}
+
+    def _why_not_resumed(self, state: dict[str, Any], expected: Observations) -> str:
+        """Put the environment back. Returns "" if it shows the expected observation, else the reason."""
+        try:
+            found = self.set_state(state)
+            pairs = zip(optree.tree_leaves(found), optree.tree_leaves(expected), strict=True)
+            if all(np.array_equal(np.asarray(a, b.dtype), b) for a, b in pairs):
+                return ""
+            return "the same actions led elsewhere"
+        except Exception as error:  # user code may raise anything
+            return f"{type(error).__name__}: {error}"
+
+    def symmetric_views(self) -> Sequence[Symmetry]:
+        """See `environments.known.symmetries_of`."""
+        return symmetries_of(self)
+
 
 def _random_state(env: gym.Env) -> dict[str, Any] | None:
     """The state of an environment's generator; None if it has one of another kind than Gymnasium's."""
@@ -72,8 +114,8 @@ def _random_state(env: gym.Env) -> dict[str, Any] | None:
 
 def get_lanes_state(envs: VectorEnv) -> Any:
     """Save where all lanes stand, for `set_lanes_state`."""
-    if isinstance(envs, SyncVectorEnv):
-        return [env.get_state() for env in envs.envs]  # type: ignore[attr-defined]
+    if isinstance(envs, SyncVectorEnv | AsyncVectorEnv):
+        return list(envs.call("get_state"))
     return envs.get_state()  # type: ignore[attr-defined]
 
 
@@ -89,30 +131,16 @@ def set_lanes_state(envs: VectorEnv, state: Any, observations: Observations, mas
     Returns:
         The lanes that were restarted, each with the reason.
     """
-    if not isinstance(envs, SyncVectorEnv):
+    if not isinstance(envs, SyncVectorEnv | AsyncVectorEnv):
         envs.set_state(state)  # type: ignore[attr-defined]
         return {}
     restarted: dict[int, str] = {}
-    for lane, (env, lane_state) in enumerate(zip(envs.envs, state, strict=True)):
-        expected = optree.tree_map(lambda array, lane=lane: array[lane], observations)
-        if reason := _why_not_resumed(env, lane_state, expected):
+    for lane, (reason, observation, info) in enumerate(envs.call("go_on", state, observations)):
+        if reason:
             restarted[lane] = reason
-            observation, info = env.reset()
             write_lane(observations, lane, observation)
             masks[lane] = action_mask(info, masks.shape[1])
     return restarted
-
-
-def _why_not_resumed(env: Any, state: dict[str, Any], expected: Observations) -> str:
-    """Put one environment back. Returns "" if it shows the expected observation, else the reason."""
-    try:
-        found = env.set_state(state)
-        pairs = zip(optree.tree_leaves(found), optree.tree_leaves(expected), strict=True)
-        if all(np.array_equal(np.asarray(a, b.dtype), b) for a, b in pairs):
-            return ""
-        return "the same actions led elsewhere"
-    except Exception as error:  # user code may raise anything
-        return f"{type(error).__name__}: {error}"
 
 
 def _is_atari(env: gym.Env) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +12,8 @@ from gymnasium.spaces import Box, Discrete, MultiBinary
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from console.errors import InputError
+from console.signals import leave_signals_to_parent
+from environments.make import FORK
 
 try:
     import stable_retro as retro
@@ -64,9 +64,7 @@ class RetroGame(gym.Env[np.ndarray, int]):
                 f"there is no ROM of {game}: python -m stable_retro.import FOLDER takes yours from a folder"
             ) from error
         make = functools.partial(_Emulator, game, state, scenario, screen_size)
-        # A new interpreter would run the whole script again, only to import TensorFlow.
-        fork = "fork" if "fork" in multiprocessing.get_all_start_methods() and sys.platform != "darwin" else None
-        self._process = AsyncVectorEnv([make], context=fork, autoreset_mode=AutoresetMode.DISABLED)
+        self._process = AsyncVectorEnv([make], context=FORK, autoreset_mode=AutoresetMode.DISABLED)
         (buttons,), (combinations,) = self._process.get_attr("buttons"), self._process.get_attr("combinations")
         self._masks = combinations if actions is None else _masks(actions, buttons)
         self._buttons = buttons
@@ -118,6 +116,7 @@ class _Emulator(gym.Env[np.ndarray, np.ndarray]):
     render_mode = "rgb_array"
 
     def __init__(self, game: str, state: str | None, scenario: str | None, side: int) -> None:
+        leave_signals_to_parent()
         self.observation_space = Box(0, 255, (side, side), np.uint8)
         self._env = retro.make(
             game,

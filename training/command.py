@@ -27,7 +27,7 @@ GROUPS = {
         *("env", "preset", "episodes", "steps", "seed", "lanes", "learning_rate", "discount", "epsilon_min"),
         "memory_size",
     ),
-    "the environment": ("env_args", "max_episode_steps", "frame_stack", "screen_size", "symmetries"),
+    "the environment": ("env_args", "max_episode_steps", "frame_stack", "screen_size", "symmetries", "processes"),
     "the run": (
         *("models_dir", "logs_dir", "aggregate_every", "evaluate_every", "evaluate_episodes", "contest_factor"),
         *("checkpoint_every", "init_from"),

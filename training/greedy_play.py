@@ -69,6 +69,8 @@ def make_evaluation_lanes(config: Config, episodes: int, most: int = 32) -> Lane
         most = MOST_VECTOR_LANES
     elif is_emulated(config):
         most = min(most, MOST_EMULATORS)
+    elif config.processes:
+        most = min(most, config.lanes)
     return make_lanes(config, min(episodes, most))
 
 
