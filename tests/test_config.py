@@ -9,7 +9,7 @@ from config import Config, fields_with
 def test_facts_about_settings() -> None:
     assert fields_with("may_change") == {"episodes", "steps"}
     assert fields_with("may_repeat") == {"env", "env_args", "network", "logs_dir", "models_dir"}
-    assert fields_with("compared", False) == {"seed", "models_dir", "logs_dir", "checkpoint_every"}
+    assert fields_with("compared", False) == {"seed", "models_dir", "logs_dir", "checkpoint_every", "processes"}
 
 
 @pytest.mark.parametrize(("clip", "expected"), [(25.0, [-25, -1, 25]), (0.5, [-0.5, -0.5, 0.5]), (0.0, [-300, -1, 25])])
