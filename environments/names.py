@@ -154,7 +154,8 @@ def _hint(env_id: str) -> str:
     known = {name.rpartition("-v")[0].lower(): name for name in gym.registry}  # the newest version of each
     if meant := known.get(re.sub(r"-v\d+$", "", env_id).lower()):
         return f" Use {meant}."
-    containing = [name for name in known.values() if env_id.lower() in name.lower()]
+    is_retro = env_id.startswith("retro/")  # whose thousand games would hide all others
+    containing = [n for n in known.values() if env_id.lower() in n.lower() and n.startswith("retro/") == is_retro]
     if containing := [name for name in containing if _modern_atari(name) in (None, name)]:
         return f" Use {' or '.join(containing[:3])}."
     if module := _module_for(env_id):
