@@ -150,6 +150,7 @@ def main() -> None:
             raise InputError("the comparison needs Stable-Baselines3: pip install stable-baselines3") from error
         # Its DQN has neither double DQN nor n-step returns.
         same = {"double": False, "n_step": 1, "learning_rate_schedule": "constant", "seed": 0}
+        same |= {"network": "auto", "screen_size": 84}
         config = Config.from_preset(env=arguments.env, memory_size=10_000, learn_start=1_000, **same)
         make_env(config).close()
     print(f"{os.cpu_count()} cores, {versions}")

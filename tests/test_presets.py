@@ -95,7 +95,7 @@ def test_bases_are_no_presets() -> None:
     assert list(PRESETS) == [
         *("Acrobot-v1", "CartPole-v1", "CliffWalking-v1", "FrozenLake-v1", "LunarLander-v3", "MountainCar-v0"),
         *("Taxi-v4", "atari", "blob-20", "blob-50", "blob-table", "blob-table-on-policy", "default", "doom", "generic"),
-        *("rainbow", "retro", "table", "tutorial"),
+        *("pong", "rainbow", "retro", "table", "tutorial"),
     ]
 
 
@@ -105,7 +105,7 @@ def test_every_preset_has_sound_settings(name: str) -> None:
 
 
 def test_rainbow_goes_on_top_of_what_suits_the_environment() -> None:
-    for env, steps, stack in (("CartPole-v1", 50_000, 1), ("ALE/Pong-v5", 1_000_000, 4), ("Blob-v0", None, 1)):
+    for env, steps, stack in (("CartPole-v1", 50_000, 1), ("ALE/Breakout-v5", 1_000_000, 4), ("Blob-v0", None, 1)):
         config = Config.from_preset(env=env, preset="rainbow", lanes=3)
         assert (config.steps, config.frame_stack, config.lanes) == (steps, stack, 3)
         assert (config.loss, config.noisy, config.double, config.n_step) == ("c51", True, True, 3)
