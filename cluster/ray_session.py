@@ -47,8 +47,9 @@ def available_cpus() -> int:
 def ray_session(address: str | None, environment: Mapping[str, str]) -> Iterator[None]:
     """Start Ray on this machine, or join a cluster, until the block ends.
 
-    On this machine everything listens on loopback, and takes none but the holder of a token, which lies in a file that
-    only this user reads. A cluster's token is in the file that `RAY_AUTH_TOKEN_PATH` names.
+    On this machine everything listens on loopback, and takes none but the holder of a token, which lies in a folder that
+    only this user reads, with Ray's own files. All of it is gone at the end. A cluster's token is in the file that
+    `RAY_AUTH_TOKEN_PATH` names.
 
     Args:
         address: of the cluster; None to start Ray here.
@@ -57,7 +58,7 @@ def ray_session(address: str | None, environment: Mapping[str, str]) -> Iterator
     Raises:
         InputError: there is no cluster at the address.
     """
-    with tempfile.TemporaryDirectory(prefix="ray-token-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         before = dict(os.environ)
         os.environ.update(QUIET)
         if not address:
@@ -69,14 +70,14 @@ def ray_session(address: str | None, environment: Mapping[str, str]) -> Iterator
         try:
             import ray
 
-            here: dict[str, Any] = {} if address else {"num_cpus": available_cpus(), "include_dashboard": False}
+            here: dict[str, Any] = {"num_cpus": available_cpus(), "include_dashboard": False, "_temp_dir": folder}
             try:
                 ray.init(
                     address=address,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     runtime_env={"env_vars": dict(environment)},
-                    **here,
+                    **({} if address else here),
                 )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 where = f"--address {address}" if address else "Ray on this machine"

@@ -100,7 +100,8 @@ def _live(job: Job) -> Any:
 
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
             name, score = name_of(trial.config, job.varied), result.get(SCORE, math.nan)
-            say(f"{name}  {clock} {result.get(clock, 0):>9,}  {SCORE} {score:.2f}")
+            kept = ", of the model that it keeps" * ("seconds" in result)
+            say(f"{name}  {clock} {result.get(clock, 0):>9,}  {SCORE} {score:.2f}{kept}")
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
             say(f"warning: the process of {name_of(trial.config, job.varied)} died")
