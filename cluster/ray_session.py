@@ -47,8 +47,8 @@ def available_cpus() -> int:
 def ray_session(address: str | None, environment: Mapping[str, str]) -> Iterator[None]:
     """Start Ray on this machine, or join a cluster, until the block ends.
 
-    On this machine everything listens on loopback, and takes none but the holder of a token, which lies in a folder that
-    only this user reads, with Ray's own files. All of it is gone at the end. A cluster's token is in the file that
+    On this machine everything listens on loopback, and lets in none but the holder of a token, which lies in a folder
+    that only this user reads, with Ray's own files. All of it is gone at the end. A cluster's token is in the file that
     `RAY_AUTH_TOKEN_PATH` names.
 
     Args:
