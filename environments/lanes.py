@@ -23,6 +23,9 @@ from environments.spaces import Observations
 from environments.symmetry import Symmetry
 
 
+RESETS = AutoresetMode.SAME_STEP  # so that every step of every lane is a transition
+
+
 class Step(NamedTuple):
     """One step of every lane, with both readings of an episode's end.
 
@@ -149,8 +152,8 @@ def make_lanes(config: Config, count: int, resumable: bool = False) -> Lanes:
     makers = [functools.partial(_make_lane, config, lane, resumable) for lane in range(count)]
     if config.processes:
         # Not as daemons: a lane may have a process of its own.
-        return Lanes(AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP, context=FORK, daemon=False))
-    return Lanes(SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP))
+        return Lanes(AsyncVectorEnv(makers, autoreset_mode=RESETS, context=FORK, daemon=False))
+    return Lanes(SyncVectorEnv(makers, autoreset_mode=RESETS))
 
 
 def _make_lane(config: Config, lane: int, resumable: bool) -> gym.Env:

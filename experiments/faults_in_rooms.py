@@ -83,7 +83,7 @@ ROOM_FAULTS = [
     *faults(
         "environments/lanes.py",
         "tests/environments/test_lanes.py",
-        ("steps spent on resetting", "=AutoresetMode.SAME_STEP", "=AutoresetMode.NEXT_STEP"),
+        ("steps spent on resetting", "= AutoresetMode.SAME_STEP", "= AutoresetMode.NEXT_STEP"),
         ("successors are the reset's observations", "            _successors(observations, infos),", "observations,"),
     ),
     *faults(

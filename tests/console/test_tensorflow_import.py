@@ -47,7 +47,8 @@ def test_training_checks_keras_settings(tmp_path: Path) -> None:
 def test_keras_settings_that_suit(text: str, tmp_path: Path) -> None:
     """What TensorFlow logs while it loads is not shown."""
     (tmp_path / "keras.json").write_text(text)
-    fake = "import os; os.write(2, b'noise'); config = type('', (), {'list_logical_devices': lambda: []})"
+    devices = "'list_physical_devices': lambda kind: [], 'list_logical_devices': lambda: []"
+    fake = f"import os; os.write(2, b'noise'); config = type('', (), {{{devices}}})"
     (tmp_path / "tensorflow.py").write_text(fake)
     env = {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "", "PYTHONPATH": str(tmp_path)}
     imported = run("-c", IMPORT, env=env)
