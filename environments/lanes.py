@@ -22,7 +22,6 @@ from environments.resume import ResumableEnv, get_lanes_state, set_lanes_state
 from environments.spaces import Observations
 from environments.symmetry import Symmetry
 
-
 RESETS = AutoresetMode.SAME_STEP  # so that every step of every lane is a transition
 
 
