@@ -32,7 +32,7 @@ test: .venv/installed-dev
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/installed-dev: requirements-dev.txt requirements-extra.txt .venv/installed
+.venv/installed-dev: requirements-dev.txt requirements-extra.txt requirements-ray.txt .venv/installed
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
