@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +112,16 @@ def trials_of(job: subprocess.Popen[str]) -> list[psutil.Process]:
     return found
 
 
+@pytest.fixture(scope="session")
+def must_end() -> Iterator[list[psutil.Process]]:
+    """Processes that must have ended by themselves when all tests are over: Ray's agents take a minute."""
+    processes: list[psutil.Process] = []
+    yield processes
+    assert psutil.wait_procs(processes, timeout=90)[1] == []
+
+
 @pytest.mark.skipif(os.name != "posix", reason="it kills processes")
-def test_a_killed_trial_and_a_killed_job_change_nothing(here: Path) -> None:
+def test_a_killed_trial_and_a_killed_job_change_nothing(here: Path, must_end: list[psutil.Process]) -> None:
     """Two runs end with the weights of plain ones, though one's process, and then the job's, are killed."""
     pytest.importorskip("ray")
     command = [sys.executable, str(ROOT / "tune.py")]
@@ -128,7 +136,7 @@ def test_a_killed_trial_and_a_killed_job_change_nothing(here: Path) -> None:
         os.kill(killed, signal.SIGKILL)
         wait_for(lambda: len(trials_of(job)) == 2 and killed not in [each.pid for each in trials_of(job)], job)
     finally:
-        left = ray_processes(job)
+        must_end += ray_processes(job)
         job.kill()
         job.wait()
     done = subprocess.run([*command, "--resume"], cwd=here, capture_output=True, text=True, timeout=180, check=False)
@@ -143,4 +151,3 @@ def test_a_killed_trial_and_a_killed_job_change_nothing(here: Path) -> None:
         (last,) = here.glob(f"models/{path.parent.name}/last*.model")
         for one, other in zip(weights_of(last), weights_of(plain.last.path), strict=True):
             np.testing.assert_array_equal(one, other)
-    assert psutil.wait_procs(left, timeout=90)[1] == []  # nothing is left running of the one that was killed
