@@ -29,7 +29,7 @@ from environments.names import find_spec, import_module, package_of
 # The limit where neither the environment nor the settings have one, since a greedy player may walk in circles for ever:
 # half an hour of an Atari game (Machado et al. 2018).
 LONGEST_EPISODE = 27_000
-EMULATORS = ("ale_py", "vizdoom")  # packages
+EMULATORS = ("ale_py", "vizdoom", "environments")  # packages; the last one has the games of consoles
 # How to start a process: a new interpreter would run the whole script again, and import TensorFlow for nothing.
 FORK = "fork" if sys.platform.startswith("linux") else None
 # Options that have a flag of their own.
@@ -153,8 +153,7 @@ def has_vector_version(config: Config) -> bool:
 def is_emulated(config: Config) -> bool:
     """Whether it is a game of Atari, of Doom or of a console, whose emulators are heavy."""
     try:
-        spec = find_spec(config.env)[0]
-        return package_of(spec) in EMULATORS or spec.namespace == "retro"
+        return package_of(find_spec(config.env)[0]) in EMULATORS
     except (Exception, SystemExit):  # user code may raise anything; `make_env` says what is wrong
         return False
 

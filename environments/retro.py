@@ -71,7 +71,6 @@ class RetroGame(gym.Env[np.ndarray, int]):
         self.observation_space = self._process.single_observation_space
         self.action_space = Discrete(len(self._masks))  # type: ignore[assignment]
         self._repeats = repeat_action_probability
-        self._pressed = self._masks[0]
         self.render_mode = render_mode
 
     def get_action_meanings(self) -> list[str]:
@@ -84,7 +83,7 @@ class RetroGame(gym.Env[np.ndarray, int]):
         super().reset(seed=seed)
         self._pressed = np.zeros_like(self._masks[0])
         screens, _ = self._process.reset()
-        return screens[0].copy(), {}
+        return screens[0], {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Press an action's buttons for four frames. Returns the last screen and the sum of the rewards."""
@@ -93,7 +92,7 @@ class RetroGame(gym.Env[np.ndarray, int]):
             self._pressed = self._pressed if repeats else self._masks[action]
             frames.append(self._pressed)
         screens, rewards, terminated, truncated, _ = self._process.step(np.array(frames)[None])
-        return screens[0].copy(), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {}
+        return screens[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {}
 
     def render(self) -> np.ndarray | None:
         """Return the screen in its colours, uint8 (height, width, 3), if the render mode is "rgb_array"."""

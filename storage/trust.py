@@ -13,13 +13,8 @@ from console.errors import InputError
 from console.settings import flag_of
 from environments.names import find_spec, package_of
 
-KNOWN_MODULES = (
-    "blob_env",
-    "environments",
-    "gymnasium",
-    "ale_py",
-    "vizdoom",
-)  # their environments may be made without asking
+# Their environments may be made without asking; `environments` has the games of consoles.
+KNOWN_MODULES = ("blob_env", "environments", "gymnasium", "ale_py", "vizdoom")
 
 
 def check_trusted(path: Path, config: Config, trusted: Mapping[str, Any]) -> None:

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 from gymnasium.vector import AsyncVectorEnv
+from scripts import ROOT
 
 from config import Config
 from console.errors import InputError
@@ -106,18 +109,29 @@ def test_a_mistake_in_a_lane_is_the_same_line(tmp_path: Path, capfd: pytest.Capt
 
 
 @pytest.mark.skipif(os.name != "posix", reason="it kills processes")
-def test_nothing_is_left_of_a_killed_run(tmp_path: Path) -> None:
-    def stand() -> None:
-        make_lanes(config_of(tmp_path, env="CartPole-v1", processes=True), 3).reset(0)
-        time.sleep(60)
-
-    run = multiprocessing.get_context("fork").Process(target=stand)
-    run.start()
-    assert run.pid
-    for _ in range(200):
-        if len(lanes := psutil.Process(run.pid).children()) == 3:
-            break
-        time.sleep(0.05)
-    os.kill(run.pid, signal.SIGKILL)
-    run.join()
+def test_nothing_is_left_of_a_killed_run() -> None:
+    code = (
+        "import time; from config import Config; from environments.lanes import make_lanes\n"
+        "lanes = make_lanes(Config.from_preset(env='CartPole-v1', processes=True), 3)\n"
+        "lanes.reset(0); print('ready', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout and run.stdout.readline() == "ready\n"
+        lanes = psutil.Process(run.pid).children()
+        run.kill()
     assert len(lanes) == 3 and psutil.wait_procs(lanes, timeout=10)[1] == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C reaches a process group")
+def test_ctrl_c_reaches_the_lanes_too(tmp_path: Path) -> None:
+    """They leave it to the run, which saves itself in order."""
+    command = [sys.executable, str(ROOT / "train.py"), "--env", "CartPole-v1", "--processes", "--lanes", "3"]
+    run = subprocess.Popen(
+        [*command, "--network", "dense", "--seed", "1", "--evaluate-every", "500", "--evaluate-episodes", "3"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not list(tmp_path.glob("models/*/best.model")) and run.poll() is None:
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGINT)
+    output, errors = run.communicate(timeout=60)
+    assert run.returncode == 130 and "(interrupted)" in output and "Traceback" not in errors, errors
