@@ -107,10 +107,7 @@ class DQNAgent:
 
     def _compile(self, observation_space: gym.Space) -> None:
         """Compile acting and learning, once for batches of any size."""
-        observations = batch_signature(observation_space)
-        numbers, integers = tf.TensorSpec([None]), tf.TensorSpec([None], tf.int32)
-        masks, slots = tf.TensorSpec([None, self.n_actions], tf.bool), tf.TensorSpec([None], tf.int64)
-        batch = Batch(observations, masks, integers, numbers, numbers, observations, masks, numbers, slots)
+        batch = update_signature(observation_space, self.n_actions)
         update = tf.function(self._gradient_step, input_signature=[batch], jit_compile=suits_xla(self.online))
         self._update = update.get_concrete_function()  # its calls are checked less, and so a tenth faster
         self.q_values: QValues = compile_q_values(self.online, observation_space, self._symmetries)
@@ -326,6 +323,14 @@ class DQNAgent:
     def _variables(self) -> list[keras.Variable]:
         # A model's `variables` hold the state of dropout's generators too, its `weights` do not.
         return [*self.online.variables, *self.target.variables, *self.online.optimizer.variables]
+
+
+def update_signature(observation_space: gym.Space, n_actions: int) -> Batch:
+    """The TensorSpecs of batches of any size, as updates take them."""
+    observations = batch_signature(observation_space)
+    numbers, integers = tf.TensorSpec([None]), tf.TensorSpec([None], tf.int32)
+    masks, slots = tf.TensorSpec([None, n_actions], tf.bool), tf.TensorSpec([None], tf.int64)
+    return Batch(observations, masks, integers, numbers, numbers, observations, masks, numbers, slots)
 
 
 def _every(batch: Any, first: int, stride: int) -> Any:

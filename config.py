@@ -45,6 +45,8 @@ class Config:
     lanes: int = setting(128, "environments stepped side by side", at_least=1, at_most=16_384)
     processes: bool = setting(False, "step each lane in a process of its own: it pays where a step of the environment "
         "takes a millisecond or more", compared=False)
+    actors: int = setting(0, "processes on Ray, here or on more machines, that play the lanes while this one learns; 0 "
+        "plays and learns in turn", at_least=0, at_most=1_000)
     models_dir: str = setting("models", "folder for .model files", may_repeat=True, compared=False)
     logs_dir: str = setting("logs", "folder for TensorBoard logs, a subfolder per run", may_repeat=True, compared=False)
     aggregate_every: int = setting(50, "least episodes per window; what is logged is aggregated over "
@@ -117,11 +119,22 @@ class Config:
             raise InputError(f"--network must be {', '.join(NETWORKS)} or FILE.py:FUNCTION, got {self.network!r}")
         if (length := len(str(self.env_args))) > LONGEST_ENV_ARGS:
             raise InputError(f"--env-args takes {LONGEST_ENV_ARGS:,} characters at most, got {length:,}")
+        self._check_actors()
         if self.method == "dqn":
             self._check_memory()
             self._check_network()
         else:
             self._check_table()
+
+    def _check_actors(self) -> None:
+        if not self.actors:
+            return
+        if self.lanes % self.actors:
+            raise InputError(f"--lanes {self.lanes} cannot be shared evenly by --actors {self.actors}: change one")
+        if self.method != "dqn":
+            raise InputError(f"--actors play with a network, --method {self.method} learns a table: leave them out")
+        if self.processes:
+            raise InputError("--actors are processes already: leave out --processes")
 
     def _check_memory(self) -> None:
         if self.memory_size < self.lanes:

@@ -18,13 +18,12 @@ from pathlib import Path
 
 import keras
 
+from cluster.learner import make_agent, make_lanes
 from config import Config
 from console.errors import exit_on_bad_input
 from console.messages import say
-from environments.lanes import make_lanes
 from storage.model_file import read_model
 from storage.trust import untrusted_settings
-from training.agents import make_agent
 from training.command import Command
 from training.result import RunResult
 from training.run import Run
@@ -36,6 +35,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     resume: Path | None = None,
     quiet: bool = False,
+    address: str | None = None,
 ) -> RunResult:
     """Train an agent. Its models and logs lie in the settings' folders afterwards.
 
@@ -47,6 +47,7 @@ def train(
             and pictures that they add to the logs go to TensorBoard too. `stop_training` is honoured.
         resume: the log folder of a run with these settings to go on with, from its newest intact checkpoint.
         quiet: whether to show no progress.
+        address: of the Ray cluster where actors play, if there are any; None for this machine.
 
     Returns:
         The result. Ctrl-C or SIGTERM ends the run early, with `interrupted` set; a second one ends the program at once.
@@ -56,7 +57,7 @@ def train(
     """
     if config.seed is None:
         config = dataclasses.replace(config, seed=secrets.randbelow(10_000))
-    with make_lanes(config, config.lanes, resumable=True) as envs:  # many environments, stepped side by side
+    with make_lanes(config, address) as envs:  # many environments, stepped side by side
         agent = make_agent(config, envs, resumed=resume is not None)
         with Run(config, agent, envs, callbacks, resume, quiet) as run:
             observations, masks = run.begin()  # masks say which actions are legal
@@ -80,7 +81,7 @@ def main(command: Command) -> None:
     config = command.config
     with exit_on_bad_input():
         # A list kept here would keep the agent, and with it the replay memory.
-        result = train(config, judges(config), command.resume, command.quiet)
+        result = train(config, judges(config), command.resume, command.quiet, command.address)
     say(summary(result), sys.stdout)
     if result.interrupted:
         sys.exit(128 + result.interrupted)  # as shells do

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.job import Job, command_of, find_job, new_folder
-from cluster.ray_session import check_ray, ray_session
+from cluster.ray_session import ray_session
 from cluster.results import Row, over_seeds, table, write_csv
 from cluster.search_space import check_search, parse_search
 from cluster.trial import SCORE, run_trial
@@ -23,6 +23,7 @@ from console.arguments import LATEST, at_least, check_writable, make_parser
 from console.commands import script
 from console.errors import InputError, exit_on_bad_input
 from console.messages import say
+from console.ray_installation import check_ray
 from console.signals import end_quietly_on_ctrl_c
 from environments.check import check_env
 from training.command import parse_command_line
@@ -62,6 +63,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> tuple[argparse.Na
     given = parse_command_line(rest)
     if given.resume or given.check or (found.seeds and "seed" in given.settings):
         parser.error("--check is for train.py, and so is --seed beside --seeds")
+    if given.settings.get("actors"):
+        parser.error("--actors is for train.py: here every run has a process of its own already")
     if len(set(found.seeds or [])) < len(found.seeds or []):
         raise InputError("--seeds: name each seed once")
     settings = given.settings if found.seeds else {"seed": 1, **given.settings}
@@ -115,7 +118,7 @@ def main() -> None:
         arguments, job = parse_arguments()
         if job:
             check_job(job)
-        check_ray()
+        check_ray(arguments.address)
         folder, job = (new_folder(job), job) if job else find_job(arguments.resume)
         say(f"starting Ray, which takes some seconds; results in {folder}")
         try:

@@ -8,11 +8,12 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from console import PROJECT
 from console.errors import InputError
+from console.ray_installation import check_ray
 
 # They must stand in the environment before Ray is imported.
 QUIET = {
@@ -26,25 +27,13 @@ QUIET = {
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
-def check_ray() -> None:
-    """Check that Ray is installed and may be started.
-
-    Raises:
-        InputError: it is not, or the environment names a cluster that the command does not.
-    """
-    if not all(find_spec(name) for name in ("ray", "optuna")):
-        raise InputError("this needs Ray and Optuna: pip install -r requirements-ray.txt")
-    if address := os.environ.get("RAY_ADDRESS"):
-        raise InputError(f"RAY_ADDRESS={address} is set: unset it, or name the cluster with --address")
-
-
 def available_cpus() -> int:
     """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, environment: Mapping[str, str]) -> Iterator[None]:
+def ray_session(address: str | None, environment: Mapping[str, str], cpus: int = 0) -> Iterator[None]:
     """Start Ray on this machine, or join a cluster, until the block ends.
 
     On this machine everything listens on loopback, and lets in none but the holder of a token, which lies in a folder
@@ -54,10 +43,12 @@ def ray_session(address: str | None, environment: Mapping[str, str]) -> Iterator
     Args:
         address: of the cluster; None to start Ray here.
         environment: variables for the processes that it starts.
+        cpus: that Ray may give out on this machine, even if it has fewer.
 
     Raises:
-        InputError: there is no cluster at the address.
+        InputError: Ray is not installed, or there is no cluster at the address.
     """
+    check_ray(address)
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         before = dict(os.environ)
         os.environ.update(QUIET)
@@ -70,13 +61,17 @@ def ray_session(address: str | None, environment: Mapping[str, str]) -> Iterator
         try:
             import ray
 
-            here: dict[str, Any] = {"num_cpus": available_cpus(), "include_dashboard": False, "_temp_dir": folder}
+            here: dict[str, Any] = {
+                "num_cpus": max(cpus, available_cpus()),
+                "include_dashboard": False,
+                "_temp_dir": folder,
+            }
             try:
                 ray.init(
                     address=address,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    runtime_env={"env_vars": dict(environment)},
+                    runtime_env={"env_vars": {"PYTHONPATH": _path(), **environment}},
                     **({} if address else here),
                 )
             except (ConnectionError, ValueError, RuntimeError) as error:
@@ -89,3 +84,8 @@ def ray_session(address: str | None, environment: Mapping[str, str]) -> Iterator
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def _path() -> str:
+    """Where processes on all machines find the project: it lies under the same path."""
+    return os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))

@@ -13,7 +13,7 @@ from console.settings import types_of
 
 # What is not searched: it names files or the game, ends a run, or belongs to the evaluation that compares trials.
 FIXED = {
-    *("preset", "env", "env_args", "seed", "models_dir", "logs_dir", "init_from", "episodes", "steps"),
+    *("preset", "env", "env_args", "seed", "models_dir", "logs_dir", "init_from", "episodes", "steps", "actors"),
     *("aggregate_every", "checkpoint_every", "evaluate_every", "evaluate_episodes", "contest_factor"),
 }
 

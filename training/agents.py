@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -92,17 +92,23 @@ class Agent(Protocol):
         """Restore what `get_state` and the memory's `get_steps` saved."""
 
 
-def make_agent(config: Config, envs: Lanes, resumed: bool = False) -> Agent:
+def make_agent(config: Config, envs: Lanes, resumed: bool = False, dqn: Callable[..., DQNAgent] = DQNAgent) -> Agent:
     """Make the agent that `config.method` names, for these environments.
 
     It starts with the weights that `--init-from` names, unless its run is resumed and so has weights of its own.
+
+    Args:
+        config: the settings.
+        envs: the environments.
+        resumed: whether its run is resumed.
+        dqn: makes a DQN agent, from what `DQNAgent` takes.
 
     Raises:
         InputError: as the agents' constructors and `read_model`.
     """
     if config.method != "dqn":
         return QTableAgent(envs.observation_space, envs.action_space, config, envs.symmetries)
-    agent = DQNAgent(envs.observation_space, envs.action_space, config, envs.symmetries)
+    agent = dqn(envs.observation_space, envs.action_space, config, envs.symmetries)
     if config.init_from and not resumed:
         set_weights(read_model(Path(config.init_from), only_weights=True), agent.online)
         agent.copy_to_target()

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from config import Config
 from console.arguments import LATEST, check_writable, make_parser, parse_env_arg, whole_number
-from console.errors import exit_on_bad_input
+from console.errors import InputError, exit_on_bad_input
 from console.messages import one_line, say
+from console.ray_installation import check_ray
 from console.settings import flag_of, types_of
 from console.signals import end_quietly_on_ctrl_c
 from console.tensorflow_import import check_installation, import_tensorflow
@@ -27,7 +28,15 @@ GROUPS = {
         *("env", "preset", "episodes", "steps", "seed", "lanes", "learning_rate", "discount", "epsilon_min"),
         "memory_size",
     ),
-    "the environment": ("env_args", "max_episode_steps", "frame_stack", "screen_size", "symmetries", "processes"),
+    "the environment": (
+        "env_args",
+        "max_episode_steps",
+        "frame_stack",
+        "screen_size",
+        "symmetries",
+        "processes",
+        "actors",
+    ),
     "the run": (
         *("models_dir", "logs_dir", "aggregate_every", "evaluate_every", "evaluate_episodes", "contest_factor"),
         *("checkpoint_every", "init_from"),
@@ -44,12 +53,13 @@ GROUPS = {
 
 
 class Command(NamedTuple):
-    """A checked command to `train.py`: the settings, the log folder of the run to resume (None for a new run), and
-    whether to show no progress."""
+    """A checked command to `train.py`: the settings, the log folder of the run to resume (None for a new run), whether
+    to show no progress, and the address of the Ray cluster where actors play (None for this machine)."""
 
     config: Config
     resume: Path | None
     quiet: bool
+    address: str | None
 
 
 def read_command() -> Command:
@@ -60,9 +70,13 @@ def read_command() -> Command:
     """
     end_quietly_on_ctrl_c()  # training itself handles signals with StopOnSignal
     with exit_on_bad_input():
-        settings, run, quiet, only_check = parse_command_line()
+        settings, run, quiet, address, only_check = parse_command_line()
         resume = None if run is None else find_run_to_resume(run, settings.get("logs_dir", Config.logs_dir))
         config = settings_to_resume(resume, settings) if resume else Config.from_preset(**settings)
+        if address and not config.actors:
+            raise InputError("--address is where --actors play: name their number too")
+        if config.actors:
+            check_ray(address)
         verdict = _check(config, new=resume is None)
         if only_check:
             say(one_line(verdict), sys.stdout)
@@ -71,7 +85,7 @@ def read_command() -> Command:
         if not quiet:
             say(one_line(f"{_what(config)}; TensorFlow takes some seconds to start"))
         import_tensorflow()
-    return Command(config, resume, quiet)
+    return Command(config, resume, quiet, address)
 
 
 def _what(config: Config) -> str:
@@ -90,12 +104,13 @@ def _check(config: Config, new: bool) -> str:
 
 
 class Given(NamedTuple):
-    """A command line as it was typed: only the settings that were given, the run to resume, whether to be quiet, and
-    whether only to check the environment."""
+    """A command line as it was typed: only the settings that were given, the run to resume, whether to be quiet, the
+    address of a Ray cluster, and whether only to check the environment."""
 
     settings: dict[str, Any]
     resume: str | None
     quiet: bool
+    address: str | None = None
     check: bool = False
 
 
@@ -107,7 +122,7 @@ def parse_command_line(arguments: Sequence[str] | None = None) -> Given:
         SystemExit: argparse has reported another mistake.
     """
     settings = vars(_make_parser().parse_args(arguments))
-    size, *rest = [settings.pop(name) for name in ("size", "resume", "quiet", "check")]
+    size, *rest = [settings.pop(name) for name in ("size", "resume", "quiet", "address", "check")]
     if "env_args" in settings:
         settings["env_args"] = dict(parse_env_arg(text) for text in settings["env_args"])
     if size is not None:
@@ -139,6 +154,11 @@ def _make_parser() -> argparse.ArgumentParser:
         help="continue a run from its last checkpoint: its name or log folder, or latest, the default",
     )
     parser.add_argument("--quiet", action="store_true", help="show no progress, only the results")
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of a Ray cluster whose machines --actors play on (default: this machine)",
+    )
     parser.add_argument("--check", action="store_true", help="only check the environment, and say what it is like")
     return parser
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from config import Config
 from environments.spaces import QValues
-from training.greedy_play import GreedyEpisodes, make_evaluation_lanes, play_greedily
+from training.greedy_play import GreedyEpisodes
 
 # Every run is judged from the same starts, far from those that evaluate.py uses by default.
 EVALUATION_SEED = 1_000_000_000
 LOOK = 32  # episodes, at most, of an evaluation before the first multiple of `evaluate_every`
+
+
+class Player(Protocol):
+    """Plays greedily in so many lanes."""
+
+    lanes: int
+
+    def play(self, q_values: QValues, episodes: int, seed: int) -> GreedyEpisodes:
+        """See `training.greedy_play.play_greedily`."""
+
+    def close(self) -> None:
+        """Close the environments."""
 
 
 class GreedyEvaluation:
@@ -24,7 +35,7 @@ class GreedyEvaluation:
 
     Args:
         config: the run's settings.
-        should_stop: asked at every step; if it says so, play raises `InterruptedPlay`.
+        player: plays greedily, as `GreedyPlayer` does.
 
     Attributes:
         scores: of the latest evaluation, see `GreedyEpisodes.scores`, and "possible", if known; empty before the first.
@@ -36,9 +47,8 @@ class GreedyEvaluation:
             only these have a seed of their own.
     """
 
-    def __init__(self, config: Config, should_stop: Callable[[], object]) -> None:
-        self._config, self._should_stop = config, should_stop
-        self._envs = make_evaluation_lanes(config, config.evaluate_episodes)
+    def __init__(self, config: Config, player: Player) -> None:
+        self._config, self._player = config, player
         self.scores: dict[str, float] = {}
         self.possible: np.ndarray | None = None
         self.count, self.worst_seed, self.is_look = 0, EVALUATION_SEED, False
@@ -66,14 +76,14 @@ class GreedyEvaluation:
             is_last: whether the run is over, so that this is no look.
 
         Raises:
-            InterruptedPlay: `should_stop` said so.
+            InterruptedPlay: the player was told to stop.
         """
         self.is_look = now < self._config.evaluate_every and not is_last
         most = self._config.evaluate_episodes
         episodes = self.play(q_values, min(most, LOOK) if self.is_look else most)
         self._evaluated_at = now
         self.count += 1
-        self.worst_seed = EVALUATION_SEED + int(episodes.returns[: self._envs.count].argmin())
+        self.worst_seed = EVALUATION_SEED + int(episodes.returns[: self._player.lanes].argmin())
         self.scores = episodes.scores()
         if self.possible is not None:
             self.scores["possible"] = float(self.possible[: len(episodes.returns)].mean())
@@ -84,9 +94,9 @@ class GreedyEvaluation:
         fresh ones.
 
         Raises:
-            InterruptedPlay: `should_stop` said so.
+            InterruptedPlay: the player was told to stop.
         """
-        return play_greedily(self._envs, q_values, count, EVALUATION_SEED + first, self._config, self._should_stop)
+        return self._player.play(q_values, count, EVALUATION_SEED + first)
 
     def get_state(self) -> dict[str, Any]:
         """Save everything that later evaluations depend on."""
@@ -104,5 +114,5 @@ class GreedyEvaluation:
         self.is_look = bool(state["is_look"])
 
     def close(self) -> None:
-        """Close the environments."""
-        self._envs.close()
+        """Close the player's environments."""
+        self._player.close()

@@ -65,13 +65,43 @@ def make_evaluation_lanes(config: Config, episodes: int, most: int = 32) -> Lane
 
     A vector version gets a lane, and with it a seed, for every episode; emulators are too heavy for many lanes.
     """
+    return make_lanes(config, evaluation_lanes(config, episodes, most))
+
+
+def evaluation_lanes(config: Config, episodes: int, most: int = 32) -> int:
+    """Return how many lanes `make_evaluation_lanes` makes."""
     if has_vector_version(config):
         most = MOST_VECTOR_LANES
     elif is_emulated(config):
         most = min(most, MOST_EMULATORS)
     elif config.processes:
         most = min(most, config.lanes)
-    return make_lanes(config, min(episodes, most))
+    return min(episodes, most)
+
+
+class GreedyPlayer:
+    """Plays greedily in lanes of this process, which are kept for the next time.
+
+    Args:
+        config: the run's settings.
+        should_stop: asked at every step; if it says so, play raises `InterruptedPlay`.
+
+    Attributes:
+        lanes: their number.
+    """
+
+    def __init__(self, config: Config, should_stop: Callable[[], object]) -> None:
+        self._config, self._should_stop = config, should_stop
+        self._envs = make_evaluation_lanes(config, config.evaluate_episodes)
+        self.lanes = self._envs.count
+
+    def play(self, q_values: QValues, episodes: int, seed: int) -> GreedyEpisodes:
+        """See `play_greedily`."""
+        return play_greedily(self._envs, q_values, episodes, seed, self._config, self._should_stop)
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._envs.close()
 
 
 def play_greedily(
@@ -98,7 +128,7 @@ def play_greedily(
         InterruptedPlay: `should_stop` said so.
     """
     lanes = envs.count
-    shares = np.full(lanes, episodes // lanes) + (np.arange(lanes) < episodes % lanes)
+    shares = shares_of(episodes, lanes)
     played, returns, lengths = np.zeros(lanes, int), np.zeros(lanes), np.zeros(lanes, int)
     overestimation = np.zeros(lanes)
     records: list[tuple] = []
@@ -130,3 +160,8 @@ def play_greedily(
     in_order = [record[2:] for record in sorted(records, key=lambda record: record[:2])]
     episode_returns, episode_lengths, wins, timed_out, gaps = map(np.array, zip(*in_order, strict=True))
     return GreedyEpisodes(episode_returns, episode_lengths, None if None in wins else wins, timed_out, gaps)
+
+
+def shares_of(episodes: int, lanes: int) -> np.ndarray:
+    """Return how many of the episodes each lane plays, int (lanes,)."""
+    return np.full(lanes, episodes // lanes) + (np.arange(lanes) < episodes % lanes)

@@ -26,7 +26,7 @@ from training.contest import Contest
 from training.divergence import DivergenceGuard
 from training.epochs import Epochs, default_callbacks
 from training.evaluation import GreedyEvaluation
-from training.greedy_play import InterruptedPlay
+from training.greedy_play import GreedyPlayer, InterruptedPlay
 from training.models import ModelKeeper
 from training.progress import Progress
 from training.result import RunResult
@@ -86,7 +86,9 @@ class Run:
         try:
             self._state = self._snapshots.rewind() if resume else None
             record_start(self._log_dir, config)
-            self._evaluation = GreedyEvaluation(config, lambda: self._signal.received)
+            # Lanes that are played in other processes are evaluated there too.
+            make_player = getattr(envs, "make_player", GreedyPlayer)
+            self._evaluation = GreedyEvaluation(config, make_player(config, lambda: self._signal.received))
         except BaseException:
             self._lock.release()
             raise

@@ -17,9 +17,9 @@ import psutil
 import pytest
 from scripts import ROOT, assert_refused, run
 
-from cluster.ray_session import check_ray
 from config import Config
 from console.errors import InputError
+from console.ray_installation import check_ray
 from storage.model_file import read_model
 from train import train
 from training.command import parse_command_line
@@ -57,14 +57,15 @@ def test_refusals(here: Path, arguments: list[str], words: list[str]) -> None:
 
 
 def test_ray_is_missing_or_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.ray_session.find_spec", lambda name: None)
+    monkeypatch.setattr("console.ray_installation.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install -r requirements-ray\.txt"):
-        check_ray()
-    monkeypatch.setattr("cluster.ray_session.find_spec", lambda name: name)
-    check_ray()
+        check_ray(None)
+    monkeypatch.setattr("console.ray_installation.find_spec", lambda name: name)
+    check_ray(None)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    check_ray("10.0.0.1:6379")
     with pytest.raises(InputError, match=r"RAY_ADDRESS=10\.0\.0\.1:6379 is set: unset it, or name .* --address"):
-        check_ray()
+        check_ray(None)
 
 
 def test_a_job_is_found_again(here: Path) -> None:

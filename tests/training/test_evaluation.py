@@ -8,12 +8,13 @@ import pytest
 
 from config import Config
 from training.evaluation import LOOK, GreedyEvaluation
+from training.greedy_play import GreedyPlayer
 
 
 @pytest.fixture
 def evaluation() -> Iterator[GreedyEvaluation]:
     config = Config(env_args={"size": 3}, evaluate_every=1_000, evaluate_episodes=150)
-    with closing(GreedyEvaluation(config, bool)) as made:
+    with closing(GreedyEvaluation(config, GreedyPlayer(config, bool))) as made:
         yield made
 
 
