@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optree
+import psutil
 import pytest
 
 from console.tensorflow_import import import_tensorflow
@@ -110,6 +111,14 @@ def browser() -> Iterator[Any]:
     chromium = webdriver.Chrome(options, webdriver.ChromeService(driver))
     yield chromium
     chromium.quit()
+
+
+@pytest.fixture(scope="session")
+def must_end() -> Iterator[list[psutil.Process]]:
+    """Processes that must have ended by themselves when all tests are over: Ray's agents take a minute."""
+    processes: list[psutil.Process] = []
+    yield processes
+    assert psutil.wait_procs(processes, timeout=90)[1] == []
 
 
 @pytest.fixture

@@ -1,20 +1,17 @@
 """`tune.py`: its command line, and jobs whose processes are killed. Jobs are skipped where Ray is not installed."""
 
-import contextlib
 import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from on_ray import assert_only_this_user_reaches, ray_processes, wait_for
 from scripts import ROOT, assert_refused, run
 
 from config import Config
@@ -90,35 +87,8 @@ def weights_of(path: Path) -> list[np.ndarray]:
     return list(read_model(path).arrays)
 
 
-def wait_for(found: Callable[[], Any], job: subprocess.Popen[str]) -> Any:
-    """Wait until something is found, at most two minutes."""
-    for _ in range(1_200):
-        if there := found():
-            return there
-        assert job.poll() is None, "the job ended"
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")
-
-
-def ray_processes(job: subprocess.Popen[str]) -> list[psutil.Process]:
-    return psutil.Process(job.pid).children(recursive=True)
-
-
 def trials_of(job: subprocess.Popen[str]) -> list[psutil.Process]:
-    found = []
-    for each in ray_processes(job):
-        with contextlib.suppress(psutil.Error):  # it has just died
-            if " ".join(each.cmdline()).startswith("ray::ImplicitFunc"):
-                found.append(each)
-    return found
-
-
-@pytest.fixture(scope="session")
-def must_end() -> Iterator[list[psutil.Process]]:
-    """Processes that must have ended by themselves when all tests are over: Ray's agents take a minute."""
-    processes: list[psutil.Process] = []
-    yield processes
-    assert psutil.wait_procs(processes, timeout=90)[1] == []
+    return ray_processes(job, "ray::ImplicitFunc")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="it kills processes")
@@ -129,10 +99,7 @@ def test_a_killed_trial_and_a_killed_job_change_nothing(here: Path, must_end: li
     job = subprocess.Popen([*command, "--seeds", "1", "2", *JOB], cwd=here, stderr=subprocess.DEVNULL, text=True)
     try:
         wait_for(lambda: len(list(here.glob("logs/Blob*/checkpoints/checkpoint-*.json"))) >= 3, job)
-        listeners = [c for each in ray_processes(job) for c in each.net_connections("tcp") if c.status == "LISTEN"]
-        assert listeners and {c.laddr.ip for c in listeners} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-        (token,) = {each.environ()["RAY_AUTH_TOKEN_PATH"] for each in trials_of(job)}
-        assert Path(token).stat().st_mode & 0o777 == 0o600
+        assert_only_this_user_reaches(job, trials_of(job))
         killed = trials_of(job)[0].pid
         os.kill(killed, signal.SIGKILL)
         wait_for(lambda: len(trials_of(job)) == 2 and killed not in [each.pid for each in trials_of(job)], job)

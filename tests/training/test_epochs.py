@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from test_resume import interrupted_after
+from interruptions import interrupted_after
 
 from config import Config
 from console.errors import InputError

@@ -1,14 +1,12 @@
 """A resumed run equals one that was never interrupted, bit for bit, in its models, memory and curves."""
 
-import contextlib
 import csv
 import dataclasses
-import itertools
 import json
 import os
 import signal
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import numpy as np
 import optree
 import pytest
 from conftest import transitions
+from interruptions import interrupted_after
 
 from blob_env import BlobVectorEnv
 from config import Config
@@ -50,21 +49,6 @@ class Interrupt(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if epoch == self.window:
             signal.raise_signal(self.number)
-
-
-@contextlib.contextmanager
-def interrupted_after(steps: int, number: int = signal.SIGINT) -> Iterator[None]:
-    """Send a signal in the middle of a window, after this many vector steps."""
-    count, calls = Run.count, itertools.count(1)
-
-    def counting(run: Run, *step: Any) -> None:
-        count(run, *step)
-        if next(calls) == steps:
-            signal.raise_signal(number)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "count", counting)
-        yield
 
 
 def with_dropout(observation_space: gym.Space, n_actions: int) -> keras.Model:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from test_resume import interrupted_after
+from interruptions import interrupted_after
 
 from config import Config
 from train import train

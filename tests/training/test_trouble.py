@@ -16,7 +16,7 @@ import gymnasium as gym
 import keras
 import numpy as np
 import pytest
-from test_resume import interrupted_after
+from interruptions import interrupted_after
 
 import storage.checkpoint as checkpoint
 from blob_env import BlobVectorEnv
