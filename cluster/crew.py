@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import psutil
+
 from cluster.actor import Actor
 from cluster.ray_session import ray_session
 from config import Config
 from console.errors import InputError
 from console.messages import one_line
 
+BYTES = 350_000_000  # that an actor takes, at least
 PATIENCE = 600.0  # seconds without a step after which an actor counts as hung
 LOOKS = 10  # at its steps, in that time
 
@@ -44,10 +47,16 @@ class Crew:
         address: of the cluster; None for this machine.
 
     Raises:
-        InputError: there is no cluster at the address, or it has too few processors.
+        InputError: there is no cluster at the address, or it has too few processors, or this machine too little memory.
     """
 
     def __init__(self, config: Config, address: str | None = None) -> None:
+        free = psutil.virtual_memory().available
+        if not address and config.actors * BYTES > free:
+            raise InputError(
+                f"--actors {config.actors} take {config.actors * BYTES / 1e9:,.1f} GB, this machine has "
+                f"{free / 1e9:,.1f} GB free: at most {free // BYTES} fit"
+            )
         self._config = config
         self._where = f"the cluster at {address}" if address else "this machine"
         self._stack = contextlib.ExitStack()
@@ -69,8 +78,8 @@ class Crew:
         cpus = int(self._ray.cluster_resources().get("CPU", 0))
         if cpus < self._config.actors:
             raise InputError(
-                f"{self._where} has {cpus} processors for --actors {self._config.actors}, which need one each: name "
-                "fewer, or join more machines"
+                f"{self._where} has too few processors for --actors {self._config.actors}, which need one each: "
+                f"{cpus}; name fewer, or join more machines"
             )
         return self._class.remote(self._config, number)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -13,6 +14,7 @@ from typing import Any
 
 from console import PROJECT
 from console.errors import InputError
+from console.messages import one_line
 from console.ray_installation import check_ray
 
 # They must stand in the environment before Ray is imported.
@@ -46,7 +48,7 @@ def ray_session(address: str | None, environment: Mapping[str, str], cpus: int =
         cpus: that Ray may give out on this machine, even if it has fewer.
 
     Raises:
-        InputError: Ray is not installed, or there is no cluster at the address.
+        InputError: as `check_ray`; the cluster lets this user not in, or is no cluster.
     """
     check_ray(address)
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
@@ -56,7 +58,7 @@ def ray_session(address: str | None, environment: Mapping[str, str], cpus: int =
             os.environ.update(LOOPBACK)
             token = Path(folder, "token")
             token.touch(mode=0o600)
-            token.write_text(secrets.token_hex(32))
+            token.write_text(_token())
             os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
         try:
             import ray
@@ -74,9 +76,9 @@ def ray_session(address: str | None, environment: Mapping[str, str], cpus: int =
                     runtime_env={"env_vars": {"PYTHONPATH": _path(), **environment}},
                     **({} if address else here),
                 )
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
                 where = f"--address {address}" if address else "Ray on this machine"
-                raise InputError(f"{where} cannot be reached: {error}") from error
+                raise InputError(f"{where} cannot be reached: {one_line(str(error))}") from error
             try:
                 yield
             finally:
@@ -84,6 +86,12 @@ def ray_session(address: str | None, environment: Mapping[str, str], cpus: int =
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+@functools.cache
+def _token() -> str:
+    """The same in all sessions of a process, as Ray reads it once."""
+    return secrets.token_hex(32)
 
 
 def _path() -> str:

@@ -83,7 +83,8 @@ def read_command() -> Command:
             sys.exit()
         check_installation()
         if not quiet:
-            say(one_line(f"{_what(config)}; TensorFlow takes some seconds to start"))
+            starts = "TensorFlow and Ray take" if config.actors else "TensorFlow takes"
+            say(one_line(f"{_what(config)}; {starts} some seconds to start"))
         import_tensorflow()
     return Command(config, resume, quiet, address)
 

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ([], ["one of the arguments --seeds --search --resume is required"]),
         (["--seeds", "1", "--search", "discount=0.9,1"], ["not allowed with"]),
         (["--seeds", "1", "1"], ["name each seed once"]),
+        (["--seeds", "1", "--actors", "2", "--env", "CartPole-v1"], ["--actors is for train.py"]),
         (["--seeds", "1", "--seed", "2"], ["so is --seed beside --seeds"]),
         (["--seeds", "1", "--episods", "5"], ["did you mean --episodes?"]),
         (["--search", "discount=0.5:2"], ["--search discount: --discount must be at most 1"]),
@@ -60,9 +62,19 @@ def test_ray_is_missing_or_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("console.ray_installation.find_spec", lambda name: name)
     check_ray(None)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    check_ray("10.0.0.1:6379")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        check_ray(f"127.0.0.1:{server.getsockname()[1]}")
     with pytest.raises(InputError, match=r"RAY_ADDRESS=10\.0\.0\.1:6379 is set: unset it, or name .* --address"):
         check_ray(None)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"), [("127.0.0.1:1", "nothing answers"), ("x", "write HOST:PORT"), ("x:y", "write HOST:PORT")]
+)
+def test_there_is_no_cluster(address: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.ray_installation.find_spec", lambda name: name)
+    with pytest.raises(InputError, match=f"--address {address}: {why}"):
+        check_ray(address)
 
 
 def test_a_job_is_found_again(here: Path) -> None:
