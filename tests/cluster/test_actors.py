@@ -41,7 +41,7 @@ def never(_: int) -> bool:
     return False
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def without_xla() -> Iterator[None]:
     """Compiling with it would take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
@@ -77,7 +77,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[RunResult, Inlin
     return running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, without_xla: None) -> Any:
     """The fingerprint of a run without trouble."""
     folder = tmp_path_factory.mktemp("whole")

@@ -20,8 +20,8 @@ def config_of(*arguments: str) -> Config:
 
 def test_only_what_was_given_is_given() -> None:
     given = parse_command_line(["--resume", "some", "--steps", "900", "--logs-dir", "elsewhere"])
-    assert given == ({"steps": 900, "logs_dir": "elsewhere"}, "some", False, False)
-    assert parse_command_line(["--quiet", "--no-double"]) == ({"double": False}, None, True, False)
+    assert given == ({"steps": 900, "logs_dir": "elsewhere"}, "some", False, None, False)
+    assert parse_command_line(["--quiet", "--no-double"]) == ({"double": False}, None, True, None, False)
 
 
 def test_flags_presets_and_json_agree() -> None:
