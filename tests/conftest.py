@@ -14,7 +14,7 @@ import pytest
 from console.tensorflow_import import import_tensorflow
 
 pytest.register_assert_rewrite("histories")
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # every core has a worker of its own
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # every core has a worker of its own; the Makefile tells NumPy
 import_tensorflow()
 
 from agent import DQNAgent  # noqa: E402

@@ -18,7 +18,8 @@ def effective_rank(features: np.ndarray) -> int:
     """How many directions hold nearly all of the features (samples, units): of the singular values, the fewest that add
     up to 99% of all (Kumar et al. 2021, "Implicit under-parameterization inhibits data-efficient deep reinforcement
     learning", eq. 1); 0 if all are zero."""
-    values = np.linalg.svd(features, compute_uv=False)
+    # Not NumPy's: its threads wait for those of TensorFlow, for seconds where both want all cores.
+    values = np.asarray(keras.ops.svd(features, compute_uv=False))
     return int(np.searchsorted(np.cumsum(values), KEPT * values.sum()) + 1) if values.any() else 0
 
 
