@@ -225,7 +225,7 @@ class Actor:
 
     def evaluate(self, weights: Sequence[np.ndarray], lanes: int, episodes: int, seed: int) -> GreedyEpisodes:
         """Play greedily, as `play_greedily`, in lanes of its own that are kept for the next time."""
-        if not self._evaluated_by or self._evaluated_by[0].count != lanes:
+        if not self._evaluated_by:  # a run always evaluates in the same number of lanes
             q_values = compile_q_values(self._network, self._envs.observation_space, self.symmetries())
             self._evaluated_by = make_lanes(self._config, lanes), q_values
         noise = self._get_noise()

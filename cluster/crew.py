@@ -75,13 +75,16 @@ class Crew:
         Raises:
             InputError: there are too few processors, as a machine of the cluster may be gone.
         """
+        self._check_processors()
+        return self._class.remote(self._config, number)
+
+    def _check_processors(self) -> None:
         cpus = int(self._ray.cluster_resources().get("CPU", 0))
         if cpus < self._config.actors:
             raise InputError(
                 f"{self._where} has too few processors for --actors {self._config.actors}, which need one each: "
                 f"{cpus}; name fewer, or join more machines"
             )
-        return self._class.remote(self._config, number)
 
     def call(self, actor: Any, method: str, *arguments: Any) -> Any:
         """Ask an actor for something. It does one after the other. Returns a reference for `result`."""
@@ -110,7 +113,12 @@ class Crew:
             raise ActorLost("died") from error
 
     def moves(self, actor: Any) -> int | None:
-        """The steps that an actor has played; None if it does not answer."""
+        """The steps that an actor has played; None if it does not answer.
+
+        Raises:
+            InputError: as `start`, since an actor without a processor waits for ever.
+        """
+        self._check_processors()
         method = actor.moves.options(concurrency_group="watch")
         with contextlib.suppress(self._ray.exceptions.RayError):
             return int(self._ray.get(method.remote(), timeout=5))
