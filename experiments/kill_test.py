@@ -3,6 +3,7 @@ python -m experiments.kill_test"""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 
 from console.arguments import at_least, make_parser
 from console.signals import end_quietly_on_ctrl_c
@@ -57,35 +59,65 @@ def starts(folder: Path) -> int:
     return sum(len(read_record(path.parent)["starts"]) for path in folder.glob("logs/*/run.json"))
 
 
-def kill_run(folder: Path, settings: Sequence[str], seconds: float, in_checkpoint: bool) -> str | None:
-    """Start a training command and kill it.
+class Kill(NamedTuple):
+    """When to kill, and whom.
+
+    Attributes:
+        seconds: after the run has started to train or resumed.
+        in_checkpoint: whether to wait after that until a file of a checkpoint is half written.
+        victims: "the run", or with actors also "an actor" or "all actors", whose run goes on.
+    """
+
+    seconds: float
+    in_checkpoint: bool
+    victims: str = "the run"
+
+
+def kill_run(folder: Path, settings: Sequence[str], kill: Kill, started: list[psutil.Process]) -> tuple[str, bool]:
+    """Start a training command and kill it, or its actors.
 
     Args:
         folder: for its files.
         settings: of the command.
-        seconds: to wait after it has started to train or resumed.
-        in_checkpoint: whether to wait after that until a file of a checkpoint is half written.
+        kill: when, and whom.
+        started: takes the processes that the command has started.
 
     Returns:
-        Where the kill hit; None if the run had ended before.
+        Where the kill hit, "" if the run had ended before; and whether it ran to its end.
     """
     before = starts(folder)
     process = subprocess.Popen(command(folder, settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and starts(folder) == before:
         time.sleep(0.01)
-    ends = time.perf_counter() + seconds
+    ends = time.perf_counter() + kill.seconds
     while process.poll() is None and time.perf_counter() < ends:
         time.sleep(0.001)
-    while process.poll() is None and in_checkpoint and not list(folder.glob("logs/*/checkpoints/.*.part")):
+    while process.poll() is None and kill.in_checkpoint and not list(folder.glob("logs/*/checkpoints/.*.part")):
         time.sleep(0.0005)
     half_written = bool(list(folder.glob("logs/*/checkpoints/.*.part")))
     if process.poll() is not None:
-        return None
+        return "", True
+    children = psutil.Process(process.pid).children(recursive=True)
+    started += children
+    if kill.victims != "the run":
+        actors = [child for child in children if is_actor(child)]
+        for actor in actors[: 1 if kill.victims == "an actor" else None]:
+            actor.kill()
+        if process.wait():
+            raise RuntimeError(f"{kill.victims} were killed, and the run failed")
+        return kill.victims, True
     process.kill()
     process.wait()
     if not list(folder.glob("logs/*/checkpoints/checkpoint-*.json")):
-        return "before the first checkpoint"
-    return "a checkpoint being written" if half_written else "training"
+        return "before the first checkpoint", False
+    return "a checkpoint being written" if half_written else "training", False
+
+
+def is_actor(process: psutil.Process) -> bool:
+    """Whether a process is an actor of Ray's, as its title says."""
+    with contextlib.suppress(psutil.Error):  # it has just ended
+        return "ray::RemoteActor" in " ".join(process.cmdline())
+    return False
 
 
 def fingerprint(folder: Path) -> dict[str, Any]:
@@ -156,8 +188,10 @@ def main() -> None:
     parser = make_parser(__doc__ or "")
     parser.add_argument("--kills", type=at_least(1), default=50, help="number of kills (default: %(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=1, help="of the random moments (default: %(default)s)")
+    parser.add_argument("--actors", type=at_least(0), default=0, help="of the runs (default: %(default)s)")
     arguments = parser.parse_args()
-    if not test(arguments.kills, arguments.seed):
+    settings = [*SETTINGS, "--actors", str(arguments.actors)] if arguments.actors else SETTINGS
+    if not test(arguments.kills, arguments.seed, settings):
         sys.exit(1)
 
 
@@ -165,10 +199,12 @@ def test(kills: int, seed: int, settings: Sequence[str] = SETTINGS) -> bool:
     """Kill runs this many times, some of them more than once before they end, and print every kill and its outcome.
 
     Returns:
-        Whether every run ended like the one that was never killed.
+        Whether every run ended like the one that was never killed, and nothing that they started is left.
     """
     generator = np.random.default_rng(seed)
+    victims = ["the run", "an actor", "all actors"] if "--actors" in settings else ["the run"]
     done, wrong, hits = 0, 0, []
+    started: list[psutil.Process] = []
     with tempfile.TemporaryDirectory() as name:
         reference = Path(name) / "reference"
         run_to_the_end(reference, settings)
@@ -180,13 +216,16 @@ def test(kills: int, seed: int, settings: Sequence[str] = SETTINGS) -> bool:
             folder, is_resuming = Path(name) / "killed", False
             rounds, first = min(kills - done, int(generator.choice([1, 1, 2, 3]))), done
             for _ in range(rounds):
-                now = RESUME if is_resuming else settings
-                hit = kill_run(folder, now, float(generator.uniform(0, seconds)), bool(generator.random() < 0.3))
-                if hit is None:  # it ended before the kill
+                kill = Kill(float(generator.uniform(0, seconds)), bool(generator.random() < 0.3))
+                if len(victims) > 1:
+                    kill = kill._replace(victims=str(generator.choice(victims)))
+                hit, ended = kill_run(folder, RESUME if is_resuming else settings, kill, started)
+                if hit:
+                    hits.append(hit)
+                    done += 1
+                if ended:
                     is_resuming = True
                     break
-                hits.append(hit)
-                done += 1
                 if list(folder.glob("logs/*/checkpoints/checkpoint-*.json")):
                     is_resuming = True
                 else:
@@ -196,8 +235,9 @@ def test(kills: int, seed: int, settings: Sequence[str] = SETTINGS) -> bool:
             print(f"{done} kills: {', '.join(hits[first:]) or 'none'}: {different[:5] or 'identical'}", flush=True)
             shutil.rmtree(folder)
     counts = {hit: hits.count(hit) for hit in sorted(set(hits))}
-    print(f"{done} kills ({counts}), {wrong} runs not identical")
-    return not wrong
+    left = psutil.wait_procs(started, timeout=90)[1]
+    print(f"{done} kills ({counts}), {wrong} runs not identical, {len(left)} processes left after 90 s")
+    return not wrong and not left
 
 
 def end_and_compare(folder: Path, settings: Sequence[str], expected: dict[str, Any]) -> list[str]:
