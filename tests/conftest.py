@@ -131,7 +131,7 @@ def small_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
             "episodes": 60,
             "seed": 7,
             "lanes": 4,
-            "network": "dense",  # compiles in a fifth of the grid network's time
+            "network": "dense",  # traced in a fifth of the grid network's time
             "aggregate_every": 20,
             "evaluate_every": 20,
             "evaluate_episodes": 20,
@@ -143,9 +143,7 @@ def small_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
             "models_dir": str(tmp_path / "models"),
             "logs_dir": str(tmp_path / "logs"),
         }
-        config = Config(**{**defaults, **settings})
-        if config.network == "dense":  # compiling with XLA would take half of such a run's time
-            monkeypatch.setattr("agent.suits_xla", lambda _: False)
-        return config
+        monkeypatch.setattr("agent.suits_xla", lambda _: False)  # compiling would take half of such a run's time
+        return Config(**{**defaults, **settings})
 
     return make

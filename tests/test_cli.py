@@ -191,9 +191,6 @@ def test_main_job_and_ctrl_c(tmp_path: Path) -> None:
     resumed = run(*resume, cwd=tmp_path)
     assert resumed.returncode == 0 and resumed.stdout.startswith("800 episodes"), resumed.stderr
     assert len(list(tmp_path.glob("models/*/*"))) == 2
-    (model,) = tmp_path.glob("models/*/best.model")
-    judged = run(str(ROOT / "evaluate.py"), model.parent.name, "--exact", cwd=tmp_path)
-    assert judged.stdout.strip() in resumed.stdout
     assert_refused(run(*resume, cwd=tmp_path), "is finished: --episodes, above 800")
     found = run(str(ROOT / "report.py"), cwd=tmp_path)
     assert found.returncode == 0 and (found.stdout.startswith("- ") or found.stdout.startswith("nothing looks wrong: "))

@@ -24,8 +24,8 @@ from training.command import parse_command_line
 from tune import Job, command_of, find_job, new_folder, parse_arguments
 
 JOB = ["--size", "4", "--network", "dense", "--lanes", "4", "--learn-every", "8", "--epsilon-spread", "1"]
-JOB += ["--batch-size", "16", "--learn-start", "50", "--max-episode-steps", "40", "--evaluate-every", "500"]
-JOB += ["--episodes", "1500", "--evaluate-episodes", "20", "--checkpoint-every", "0.5"]
+JOB += ["--batch-size", "16", "--learn-start", "50", "--max-episode-steps", "40", "--evaluate-every", "300"]
+JOB += ["--episodes", "900", "--evaluate-episodes", "20", "--checkpoint-every", "0.3"]
 
 
 @pytest.fixture

@@ -38,8 +38,8 @@ def test_settings_are_those_of_the_command_line() -> None:
     assert repr(result).startswith(f"RunResult({result.name}: ") and len(repr(result)) < 200
     with pytest.raises(TypeError, match="either a config or single settings"):
         train(Config(), seed=3)
-    with pytest.raises(InputError, match=r"there is no setting --colour$"):
-        train(colour=3)
+    with pytest.raises(InputError, match=r"there is no setting --xyz$"):
+        train(xyz=3)
     with pytest.raises(InputError, match=r"there is no setting --lerning-rate; did you mean --learning-rate\?"):
         train(lerning_rate=3)
     with pytest.raises(InputError, match="there is no setting --gamma; here it is --discount"):

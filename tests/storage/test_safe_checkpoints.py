@@ -203,7 +203,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, dict[
     return run, newest_manifest(run.log_dir / "checkpoints")
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_forged_states(finished: tuple[RunResult, dict[str, Any]], data: st.DataObject) -> None:
     """A checkpoint is forged, with the right digests: resuming ends in one line, or goes on."""
