@@ -17,6 +17,7 @@ from training.tags import GREEDY_AVG, GREEDY_OPTIMUM, GREEDY_RANDOM, REWARD_AVG,
 
 POINTS = 200  # at which runs are compared, along the axis
 LEGEND_WIDTH = 70  # characters
+MOST_IN_CHART = 4  # groups: a legend of more would hide the curves
 NOT_COMPARED = fields_with("compared", False)  # runs that differ only in these form a group
 AXES = ("episodes", "steps")
 TAGS = (REWARD_AVG, GREEDY_AVG)  # drawn by default
@@ -30,7 +31,10 @@ def group_names(configs: Sequence[Config]) -> list[str]:
     "double=True". If nothing differs, it is the environment.
     """
     settings = [{k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_COMPARED} for config in configs]
-    return [name or one["env"] for name, one in zip(_differences(settings), settings, strict=True)]
+    full = _differences(settings)
+    short = _differences([{k: f"{v:.4g}" if isinstance(v, float) else v for k, v in one.items()} for one in settings])
+    names = short if len(set(short)) == len(set(full)) else full
+    return [name or one["env"] for name, one in zip(names, settings, strict=True)]
 
 
 def _differences(settings: Sequence[dict[str, Any]]) -> list[str]:
@@ -105,7 +109,9 @@ def draw(
         for name, count in runs.items()
     }
     # One colour for a group in all charts.
-    colours = dict(zip(labels.values(), sns.color_palette(n_colors=len(labels)), strict=True))
+    are_many = len(labels) > MOST_IN_CHART
+    palette = "tab20" if len(labels) > 10 else None  # seaborn's own has ten colours
+    colours = dict(zip(labels.values(), sns.color_palette(palette, len(labels)), strict=True))
     sns.set_theme(style="whitegrid")
     figure, charts = plt.subplots(len(curves), 1, figsize=(8, 3.2 * len(curves)), sharex=True, squeeze=False)
     for chart, (tag, columns) in zip(charts[:, 0], curves.items(), strict=True):
@@ -121,9 +127,16 @@ def draw(
             if low <= level:
                 chart.annotate(name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", size=8)
         chart.set(xlabel=axis, ylabel=TITLES.get(tag, tag))
-        chart.legend(title=None)
+        if are_many:
+            lines = chart.get_legend_handles_labels()
+            chart.get_legend().remove()
+        else:
+            chart.legend(title=None)
     figure.tight_layout()
-    figure.savefig(out, dpi=150)
+    if are_many:
+        figure.legend(*lines, loc="upper center", bbox_to_anchor=(0.5, 0), fontsize="small")
+    figure.savefig(out, dpi=150, bbox_inches="tight" if are_many else None)
+    plt.close(figure)
 
 
 def plot(logs: Sequence[RunLog], tags: Sequence[str], axis: str, out: Path) -> None:

@@ -53,6 +53,26 @@ def test_a_curve_that_is_not_there() -> None:
         plot.resample(["a"], [log([1], [1])], "loss", "episodes")
 
 
+def test_many_groups_are_named_below_the_charts(tmp_path: Path) -> None:
+    """A search's, whose numbers have four digits: their legend would hide the curves. None stands in a chart."""
+    names = plot.group_names([Config(learning_rate=0.001 + i * 1.23456e-5) for i in range(6)])
+    assert names[0] == "learning_rate=0.001" and names[5] == "learning_rate=0.001062"
+    alike = plot.group_names([Config(discount=0.99999), Config(discount=0.999991)])
+    assert alike == ["discount=0.99999", "discount=0.999991"]
+    columns: dict[str, list[Any]] = {
+        "x": [0.0, 1.0] * 6,
+        "y": [1.0, 2.0] * 6,
+        "group": [name for name in names for _ in range(2)],
+    }
+    few = {**columns, "group": [names[0]] * 12}
+    heights = []
+    for groups, drawn in (({name: 1 for name in names}, columns), ({names[0]: 6}, few)):
+        plot.draw({"greedy/avg": drawn}, "episodes", groups, tmp_path / "curves.png")
+        with Image.open(tmp_path / "curves.png") as image:
+            heights.append(image.height)
+    assert heights[1] == 480 and heights[0] > 480 + 6 * 15
+
+
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_a_picture(tmp_path: Path, ending: str) -> None:
     """Two seeds make a band: 1 and 3 at the first place, with their mean between them."""
