@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.job import Job, command_of, find_job, new_folder
-from cluster.ray_session import ray_session
+from cluster.ray_session import go_to_folder, ray_session
 from cluster.results import Row, over_seeds, table, write_csv
 from cluster.search_space import check_search, parse_search
 from cluster.trial import SCORE, run_trial
@@ -87,6 +87,7 @@ def trial(settings: dict[str, Any]) -> None:
     """Train once, in a process of Ray's."""
     from console.tensorflow_import import import_tensorflow
 
+    go_to_folder()
     import_tensorflow()  # quietly, before what imports Keras
     from train import train
 

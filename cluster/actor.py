@@ -15,6 +15,7 @@ import tensorflow as tf
 from agent import update_signature
 from config import Config
 from console import PROJECT
+from environments import global_random
 from environments.actions import epsilon_greedy
 from environments.lanes import Step, make_lanes
 from environments.spaces import example_observation
@@ -147,6 +148,7 @@ class Actor:
     def __init__(self, config: Config, number: int) -> None:
         self._config, self._number = config, number
         self._moves = 0
+        self._envs: Any = None  # Lanes, once it is prepared
 
     def prepare(self) -> dict[str, str]:
         """Make the lanes and the network. Returns the versions of what it runs on.
@@ -175,7 +177,7 @@ class Actor:
 
     def moves(self) -> int:
         """The steps that it has played so far, by which one that is slow differs from one that hangs."""
-        return self._moves
+        return self._moves + (self._envs.moves if self._envs else 0)
 
     def symmetries(self) -> Sequence[Symmetry]:
         """Those that the environment declares."""
@@ -228,11 +230,12 @@ class Actor:
         if not self._evaluated_by:  # a run always evaluates in the same number of lanes
             q_values = compile_q_values(self._network, self._envs.observation_space, self.symmetries())
             self._evaluated_by = make_lanes(self._config, lanes), q_values
-        noise = self._get_noise()
+        noise, generators = self._get_noise(), global_random.get_state()
         self._network.set_weights(weights)
         envs, q_values = self._evaluated_by
         played = play_greedily(envs, q_values, episodes, seed, self._config, self._count_move)
         self._set_noise(noise)  # whoever takes this one's place does not evaluate again
+        global_random.set_state(generators)
         return played
 
     def _count_move(self) -> bool:
@@ -259,6 +262,7 @@ class Actor:
             "masks": self._masks,
             "generator": self._generator.bit_generator.state,
             "noise": self._get_noise(),
+            "generators": global_random.get_state(),
         }
 
     def set_state(self, state: Any) -> tuple[dict[int, str], Any]:
@@ -274,7 +278,14 @@ class Actor:
         restarted = self._envs.set_state(state["lanes"], self._observations, self._masks)
         self._generator.bit_generator.state = state["generator"]
         self._set_noise(state["noise"])
+        global_random.set_state(state["generators"])
         return restarted, self.get_state()
+
+    def close(self) -> None:
+        """Close all environments."""
+        self._envs.close()
+        if self._evaluated_by:
+            self._evaluated_by[0].close()
 
 
 def code_version() -> str:

@@ -3,6 +3,7 @@ prioritized experience replay")."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -22,7 +23,8 @@ from environments.spaces import Observations, QValues, example_observation, writ
 from storage.versions import versions
 from training.greedy_play import GreedyEpisodes, InterruptedPlay, evaluation_lanes, shares_of
 
-ATTEMPTS = 3  # deaths in a row that end a run
+REPLACEMENTS = 3  # of an actor, in a row: if the last one dies too, the run ends
+GOODBYE = 10.0  # seconds that actors have to close their environments
 
 
 class Starter(Protocol):
@@ -68,10 +70,11 @@ class _Member:
     Args:
         starter: starts it.
         number: of the actor.
+        versions_here: of what this process runs on.
     """
 
-    def __init__(self, starter: Starter, number: int) -> None:
-        self._starter, self._number = starter, number
+    def __init__(self, starter: Starter, number: int, versions_here: dict[str, str]) -> None:
+        self._starter, self._number, self._versions = starter, number, versions_here
         self._state: Any = None
         self._calls: list[_Call] = []
         self._start()
@@ -89,11 +92,11 @@ class _Member:
         try:
             self._check()
         except ActorLost as lost:
-            reason = str(lost.__cause__ or lost).strip().splitlines()[-1]
-            raise InputError(f"actor {self._number} cannot start: {one_line(reason)}") from lost
+            reason = one_line(str(lost.__cause__ or "are all processors in use?").strip().splitlines()[-1])
+            raise InputError(f"actor {self._number} cannot start: {reason}") from lost
 
     def _check(self) -> None:
-        there, here = self._wait(self._prepared), {**versions(), "this project": code_version()}
+        there, here = self._wait(self._prepared), self._versions
         for package in here.keys() & there.keys() - {"platform"}:
             if there[package] != here[package]:
                 found = f"actor {self._number} has {package} {there[package]}, this process {here[package]}"
@@ -113,7 +116,7 @@ class _Member:
             InputError: it died too often, or what it was asked for failed.
             InterruptedPlay: `should_stop` said so.
         """
-        for attempt in range(ATTEMPTS + 1):
+        for attempt in range(REPLACEMENTS + 1):
             try:
                 if attempt:
                     self._replace()
@@ -121,7 +124,7 @@ class _Member:
                 self._calls.remove(call)
                 return answer
             except ActorLost as lost:
-                if attempt == ATTEMPTS:
+                if attempt == REPLACEMENTS:
                     raise InputError(
                         f"actor {self._number} {lost} {attempt + 1} times in a row; --resume goes on from the newest "
                         "checkpoint"
@@ -146,6 +149,16 @@ class _Member:
                 )
         for call in self._calls:
             call.reference = self._starter.call(self._actor, call.method, *call.arguments)
+
+    def say_goodbye(self) -> None:
+        """Ask it to close its environments."""
+        self._goodbye = self._starter.call(self._actor, "close")
+
+    def wait_for_goodbye(self, ends: float) -> None:
+        """Wait until it has, to a time of `time.monotonic` at most; one that is dead or hangs cannot."""
+        with contextlib.suppress(ActorLost, InputError):
+            while time.monotonic() < ends and not self._starter.result(self._actor, self._goodbye, 0.5)[0]:
+                pass
 
     def _wait(self, reference: Any, should_stop: Callable[[], object] = bool) -> Any:
         """Wait for an answer for as long as the actor plays."""
@@ -187,7 +200,8 @@ class Actors(Lanes):
         self.count, self._config, self._starter = config.lanes, config, starter
         self._structure = optree.tree_structure(example_observation(self.observation_space))
         self._share = config.lanes // config.actors
-        self._members = [_Member(starter, number) for number in range(config.actors)]
+        here = {**versions(), "this project": code_version()}
+        self._members = [_Member(starter, number, here) for number in range(config.actors)]
         for member in self._members:
             member.check_first()
         self._states: list[Any] = []  # of the actors, behind the chunks of this round
@@ -290,8 +304,12 @@ class Actors(Lanes):
             for number, (lanes, _) in enumerate(answers)
             for lane, reason in lanes.items()
         }
-        if restarted and self._round and self._at < LENGTH:  # what is left of the round leads elsewhere
-            restarted = {lane: restarted.get(lane, "another one of its round does") for lane in range(self.count)}
+        if restarted and self._round and self._at < LENGTH:
+            # What is left of the round leads where these lanes are not, and the others are past it.
+            assert self.learner
+            self.reset(int(np.random.SeedSequence([self._config.seed or 0, self.learner.steps]).generate_state(1)[0]))
+            other = f"lane {next(iter(restarted))} leaves a round unfinished"
+            restarted = {lane: restarted.get(lane, other) for lane in range(self.count)}
         if restarted:
             self._round, self._chunks = None, []
             behind, masks_behind = self._seen_behind()
@@ -325,8 +343,13 @@ class Actors(Lanes):
         return in_order(answers, [shares[part] for part in parts])
 
     def close(self) -> None:
-        """End all actors."""
+        """Let the actors close their environments, and end them."""
         self.is_closed = True
+        ends = time.monotonic() + GOODBYE
+        for member in self._members:
+            member.say_goodbye()
+        for member in self._members:
+            member.wait_for_goodbye(ends)
         self._starter.close()
 
 
@@ -359,6 +382,7 @@ def in_order(parts: Sequence[GreedyEpisodes], shares: Sequence[np.ndarray]) -> G
 
     def together(name: str) -> Any:
         arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else np.concatenate(arrays)[order]
+        is_known = all(array is not None for array in arrays)
+        return np.concatenate(arrays)[order] if is_known else None
 
     return GreedyEpisodes(*(together(field.name) for field in fields(GreedyEpisodes)))

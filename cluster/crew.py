@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 
 from cluster.actor import Actor
-from cluster.ray_session import ray_session
+from cluster.ray_session import go_to_folder, ray_session
 from config import Config
 from console.errors import InputError
 from console.messages import one_line
@@ -29,13 +29,11 @@ class ActorLost(Exception):
 
 
 class RemoteActor(Actor):
-    """An actor in a process that has just started."""
+    """An actor in a process of Ray's, which keeps Ctrl-C away from it."""
 
     def prepare(self) -> dict[str, str]:
         """See `Actor.prepare`."""
-        from console.signals import leave_signals_to_parent
-
-        leave_signals_to_parent()
+        go_to_folder()
         return super().prepare()
 
 

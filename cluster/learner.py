@@ -44,7 +44,7 @@ class Learner(DQNAgent):
     def remember(self, observations: Observations, actions: npt.ArrayLike, step: Step) -> None:
         """Store one step of every lane, with the actors' TD errors for its first priorities."""
         super().remember(observations, actions, step)
-        if len(errors := self._actors.td_errors):
+        if not self._actors.is_closed and len(errors := self._actors.td_errors):
             newest = np.arange(len(self.memory) - self.memory.lanes, len(self.memory))
             self.memory.set_priorities(self.memory.frames.slots(newest), errors)
 

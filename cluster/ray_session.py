@@ -25,6 +25,7 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # tune.py prints scores itself
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a run has its own logs
 }
+FOLDER = "FOLDER_OF_THE_COMMAND"  # a variable for the processes that are started
 # Without a cluster all listen on loopback only. Its name says nothing of that; a test looks at the listeners.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
@@ -73,7 +74,7 @@ def ray_session(address: str | None, environment: Mapping[str, str], cpus: int =
                     address=address,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    runtime_env={"env_vars": {"PYTHONPATH": _path(), **environment}},
+                    runtime_env={"env_vars": {"PYTHONPATH": _path(), FOLDER: os.getcwd(), **environment}},
                     **({} if address else here),
                 )
             except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
@@ -86,6 +87,12 @@ def ray_session(address: str | None, environment: Mapping[str, str], cpus: int =
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def go_to_folder() -> None:
+    """In a process of Ray's, go to the command's folder, which relative paths mean, if this machine has it."""
+    with contextlib.suppress(OSError, KeyError):
+        os.chdir(os.environ[FOLDER])
 
 
 @functools.cache

@@ -114,6 +114,11 @@ class Lanes:
         finally:
             gym.logger.min_level = level
 
+    @property
+    def moves(self) -> int:
+        """Steps so far of resumable lanes in this process, those that were played again included."""
+        return sum(getattr(env, "moves", 0) for env in getattr(self._envs, "envs", ()))
+
     def get_state(self) -> Any:
         """Save where all lanes stand in their episodes; needs `resumable` lanes."""
         return get_lanes_state(self._envs)

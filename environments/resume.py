@@ -30,6 +30,7 @@ class ResumableEnv(gym.Wrapper):
         super().__init__(env)
         self._lane = lane
 
+    moves = 0  # all steps so far, those that were played again included
     _generator: dict[str, Any] | None = None
     _seed: int | None = None
 
@@ -43,6 +44,7 @@ class ResumableEnv(gym.Wrapper):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the environment and record the action."""
         self._actions.append(int(action))
+        self.moves += 1
         return self.env.step(action)
 
     def get_state(self) -> dict[str, Any]:

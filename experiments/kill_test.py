@@ -100,12 +100,14 @@ def kill_run(folder: Path, settings: Sequence[str], kill: Kill, started: list[ps
     children = psutil.Process(process.pid).children(recursive=True)
     started += children
     if kill.victims != "the run":
-        actors = [child for child in children if is_actor(child)]
-        for actor in actors[: 1 if kill.victims == "an actor" else None]:
-            actor.kill()
+        killed = 0
+        for actor in [child for child in children if is_actor(child)][: 1 if kill.victims == "an actor" else None]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                actor.kill()
+                killed += 1
         if process.wait():
             raise RuntimeError(f"{kill.victims} were killed, and the run failed")
-        return kill.victims, True
+        return kill.victims if killed else "", True
     process.kill()
     process.wait()
     if not list(folder.glob("logs/*/checkpoints/checkpoint-*.json")):

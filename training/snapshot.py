@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import optree
 
 from config import Config
 from console.messages import one_line, say
+from environments import global_random
 from environments.lanes import Lanes
 from environments.spaces import Observations, check_like
 from storage.checkpoint import Checkpoints, checkpoint_errors_as_input_error, checkpoint_numbers
@@ -85,7 +85,7 @@ class Snapshots:
             "masks": masks,
             "parts": {name: part.get_state() for name, part in self._parts.items()},
             "stopped_at": limits if self._agent.online.stop_training else None,
-            "generators": {"random": random.getstate(), "numpy": np.random.get_state(legacy=False)},
+            "generators": global_random.get_state(),
             "events": {path.name: path.stat().st_size for path in self._log_dir.glob(EVENTS)},
         }
 
@@ -124,9 +124,7 @@ class Snapshots:
         limits = [self._config.episodes, self._config.steps]
         self._agent.online.stop_training = state["stopped_at"] == limits  # an extended run goes on
         observations, masks, restarted = self._restore_lanes(state, observations, masks)
-        kind, numbers, gauss = state["generators"]["random"]
-        random.setstate((kind, tuple(numbers), gauss))
-        np.random.set_state(state["generators"]["numpy"])
+        global_random.set_state(state["generators"])
         return observations, masks, restarted
 
     def _restore_lanes(

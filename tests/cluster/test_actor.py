@@ -1,7 +1,9 @@
 """What an actor plays, how it is packed, and the first TD errors."""
 
+import random
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import optree
 import pytest
@@ -81,7 +83,7 @@ def test_first_td_errors(n_step: int, env: str) -> None:
         masks.append(steps[-1].next_masks)
         return steps[-1]
 
-    actor._envs.step = stepping  # type: ignore[method-assign]
+    actor._envs.step = stepping
     chunk = actor.play(weights, np.full(2, 0.7))
     network = actor._network
     values = compile_q_values(network, actor._envs.observation_space)
@@ -127,6 +129,45 @@ def test_another_one_plays_the_same(settings: dict[str, Any]) -> None:
 
 def assert_same(one: Chunk, other: Chunk) -> None:
     assert differences(one._asdict(), other._asdict()) == []
+
+
+class Lucky(gym.Env):
+    """Rewards come from Python's and NumPy's global generators, which its observations do not show."""
+
+    observation_space = gym.spaces.Box(0, 1, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: int) -> Any:
+        return np.zeros(1, np.float32), random.random() + np.random.random(), False, False, {}
+
+
+def test_global_generators_are_part_of_the_state() -> None:
+    gym.register("Lucky-v0", Lucky, max_episode_steps=5)  # type: ignore[arg-type]
+    config = config_of(env="Lucky-v0")
+    actor, weights = prepared(config), weights_of(config)
+    state = actor.get_state()
+    first = actor.play(weights, np.ones(2))
+    actor.evaluate(weights, 2, 2, 0)
+    then = actor.play(weights, np.ones(2))
+    actor.set_state(state)
+    np.testing.assert_array_equal(actor.play(weights, np.ones(2)).rewards, first.rewards)
+    np.testing.assert_array_equal(actor.play(weights, np.ones(2)).rewards, then.rewards)
+    actor.close()
+    del gym.registry["Lucky-v0"]
+
+
+def test_an_episode_that_is_played_again_is_progress() -> None:
+    """Else an actor that goes on where another stood would seem to hang."""
+    config = config_of(env="CartPole-v1")
+    actor = prepared(config)
+    actor.play(weights_of(config), np.zeros(2))
+    state, before = actor.get_state(), actor.moves()
+    actor.set_state(state)
+    assert actor.moves() == before + sum(len(lane["actions"]) for lane in state["lanes"]) > before
 
 
 def test_actors_draw_different_numbers() -> None:

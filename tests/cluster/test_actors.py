@@ -18,10 +18,11 @@ from cluster.actors import Actors, in_order
 from cluster.learner import Learner, make_lanes
 from config import Config
 from console.errors import InputError
+from environments.lanes import Step
 from experiments.kill_test import differences, fingerprint
 from train import train
 from training.evaluation import EVALUATION_SEED
-from training.greedy_play import GreedyPlayer, make_evaluation_lanes, play_greedily, shares_of
+from training.greedy_play import GreedyEpisodes, GreedyPlayer, make_evaluation_lanes, play_greedily, shares_of
 from training.result import RunResult
 
 SMALL: dict[str, Any] = {
@@ -111,7 +112,7 @@ def test_interrupted_anywhere_and_resumed(tmp_path: Path, run: Any, whole: Any, 
 
 def test_fifty_deaths(tmp_path: Path, run: Any, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """At random calls, those of an actor in another's place among them."""
-    monkeypatch.setattr(module, "ATTEMPTS", 1_000)
+    monkeypatch.setattr(module, "REPLACEMENTS", 1_000)
     generator = np.random.default_rng(0)
     _, starter = run(config_in(tmp_path), lambda call: call > 4 and generator.random() < 0.6)
     assert starter.deaths >= 50
@@ -240,6 +241,26 @@ def test_evaluations_are_shared(tmp_path: Path) -> None:
             np.testing.assert_allclose(found, right, rtol=1e-5)
 
 
+def test_successes_that_only_some_know() -> None:
+    """As in one process, they are unknown for all then."""
+    one, numbers = np.zeros(1), np.zeros(1, int)
+    parts = [GreedyEpisodes(one, numbers, known, one > 0, one) for known in (np.ones(1, bool), None)]
+    for order in (parts, parts[::-1]):
+        assert in_order(order, [np.ones(1, int)] * 2).successes is None
+
+
+def test_environments_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if one actor hangs, which is waited for a moment only."""
+    monkeypatch.setattr(module, "GOODBYE", 0.1)
+    closed = []
+    monkeypatch.setattr(Actor, "close", lambda self: closed.append(self))
+    starter = Inline(config_in(tmp_path))
+    actors = Actors(config_in(tmp_path), starter)
+    starter.hung.add(id(starter.started[0]))
+    actors.close()
+    assert closed == [starter.started[1]] and starter.is_closed
+
+
 def test_actors_evaluate_as_the_learner_does(tmp_path: Path, run: Any) -> None:
     """More actors than lanes to evaluate in, too."""
     config = config_in(tmp_path, lanes=6, actors=3, evaluate_episodes=2, steps=402, evaluate_every=10_000)
@@ -255,7 +276,10 @@ def test_a_learner_acts_elsewhere_by_itself(tmp_path: Path, run: Any) -> None:
     result, _ = run(config)
     values = result.agent.q_values(np.zeros((5, 4), np.float32))
     np.testing.assert_array_equal(result.agent.act(np.zeros((5, 4), np.float32), epsilon=0), values.argmax(axis=1))
-    assert result.agent.act(np.zeros((4, 4), np.float32)).shape == (4,)
+    seen = np.zeros((4, 4), np.float32)
+    actions = result.agent.act(seen)
+    assert actions.shape == (4,)
+    result.agent.remember(seen, actions, Step(np.zeros(4), np.zeros(4), np.zeros(4), seen))
 
 
 @pytest.mark.parametrize(
