@@ -22,6 +22,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     resume: str | Path | None = None,
     quiet: bool = False,
+    address: str | None = None,
     **settings: Any,
 ) -> RunResult:
     """Train an agent.
@@ -32,6 +33,7 @@ def train(
             monitor.
         resume: a run to continue, by its name or folder, or "latest". `episodes` and `steps` may extend it.
         quiet: whether to show no progress.
+        address: of the Ray cluster that actors play on, if the settings name some; None for this machine.
         settings: single settings in place of the preset's, named as in `Config`: env, seed, episodes, steps ...
 
     Returns:
@@ -50,4 +52,4 @@ def train(
         config = config or settings_to_resume(run, settings)
     config = config or Config.from_preset(**settings)
     # The judges say how much is possible.
-    return script.train(config, [*judges(config), *callbacks], run, quiet)
+    return script.train(config, [*judges(config), *callbacks], run, quiet, address)
