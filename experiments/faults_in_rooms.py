@@ -331,10 +331,6 @@ ROOM_FAULTS = [
             "        self._state = state\n",
             "        self._state = self._state or state\n",
         ),
-            "an actor put where its first one began",
-            "        self._state = state\n",
-            "        self._state = self._state or state\n",
-        ),
     ),
     *faults(
         "cluster/actor.py",
