@@ -49,7 +49,7 @@ def ray_session(address: str | None, environment: Mapping[str, str], cpus: int =
         cpus: that Ray may give out on this machine, even if it has fewer.
 
     Raises:
-        InputError: as `check_ray`; the cluster lets this user not in, or is no cluster.
+        InputError: as `check_ray`; or the cluster refuses this user.
     """
     check_ray(address)
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
