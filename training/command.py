@@ -29,13 +29,7 @@ GROUPS = {
         "memory_size",
     ),
     "the environment": (
-        "env_args",
-        "max_episode_steps",
-        "frame_stack",
-        "screen_size",
-        "symmetries",
-        "processes",
-        "actors",
+        *("env_args", "max_episode_steps", "frame_stack", "screen_size", "symmetries", "processes", "actors"),
     ),
     "the run": (
         *("models_dir", "logs_dir", "aggregate_every", "evaluate_every", "evaluate_episodes", "contest_factor"),
