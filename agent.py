@@ -13,11 +13,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import optree
-import psutil
 import tensorflow as tf
 
 from config import Config
-from console.errors import InputError
 from environments.actions import epsilon_greedy, one_each
 from environments.lanes import Step
 from environments.reused import ActedOn
@@ -26,6 +24,7 @@ from environments.symmetry import Symmetry
 from losses import UpdateStats, make_loss
 from networks import batch_signature, build_q_network, compile_q_values, suits_xla
 from replay.frames import Frames
+from replay.rings import check_fits
 from replay_memory import Batch, ReplayMemory
 from storage.model_file import ModelInfo, save_model
 
@@ -96,12 +95,7 @@ class DQNAgent:
     def _build_memory(self, example: Observations) -> ReplayMemory:
         config = self.config
         needed = Frames.bytes_needed(config.memory_size, example, self.n_actions, config.frame_stack)
-        free = psutil.virtual_memory().available
-        if needed > free:
-            raise InputError(
-                f"--memory-size {config.memory_size} takes {needed / 1e9:,.1f} GB, this machine has {free / 1e9:,.1f} "
-                f"GB free: at most {free * config.memory_size // needed:,} transitions fit"
-            )
+        check_fits(config.memory_size, needed)
         alpha = config.priority_alpha if config.prioritized else None
         return ReplayMemory(config.memory_size, config.lanes, example, self.n_actions, config.frame_stack, alpha)
 

@@ -24,11 +24,10 @@ from config import Config
 from console.errors import InputError
 from console.nearest import did_you_mean
 from console.tensorflow_import import check_keras
-from environments.spaces import QValues, batch_of_one, check_size, example_observation, part_name
+from environments.spaces import LARGEST_BOARD, QValues, batch_of_one, check_size, example_observation, part_name
 from environments.symmetry import Symmetry, parts
 
 NAME = "q_network"  # of all models made here, but not of a user's own
-LARGEST_GRID = 64  # an image with a longer side is a screen, not a board
 LARGEST_PIXEL = 2.0**16  # a wider bound says nothing of the pixels
 
 
@@ -178,7 +177,7 @@ def _features(inputs: keras.KerasTensor, space: gym.Space, style: _Style, name: 
     pixels = _channels_last(numbers, stack)
     if network == "tutorial":
         return _tutorial(pixels, noisy)
-    is_screen = max(pixels.shape[1:3]) > LARGEST_GRID
+    is_screen = max(pixels.shape[1:3]) > LARGEST_BOARD
     if network == "small":
         return _see_screen(pixels, SMALL if is_screen else TINY, noisy)
     if is_screen:

@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 
 from console.errors import InputError
 
+LARGEST_BOARD = 64  # an image with a longer side is a screen, not a board
 LONGEST_ONE_HOT = 50_000  # a layer of 256 units has 13 million weights for it; a batch of 256 takes 51 MB
 MOST_ACTIONS = 10_000  # the memory holds a mask of all actions for every transition
 Observations = Any  # an array, or arrays in dicts and tuples, as Dict and Tuple spaces have them

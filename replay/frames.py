@@ -1,4 +1,4 @@
-"""Storage of the replay memory: every frame once, in ring arrays of NumPy."""
+"""Storage of the replay memory: every frame once, in rings of rows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import optree
 
 from environments.lanes import Step
 from environments.spaces import Observations, check_like, write_lane
+from replay.rings import ARRAYS, SparseRing, arrays_of, bytes_of_frame, make_ring, restore
 
 
 class Batch(NamedTuple):
@@ -74,7 +75,7 @@ class Frames:
         # the oldest step's stack.
         self._rows, self._stack = maxlen // lanes + stack, stack
         self._observations = optree.tree_map(
-            lambda array: np.zeros((self._rows, lanes, *array.shape[stack > 1 :]), array.dtype), example
+            lambda array: make_ring((self._rows, lanes, *array.shape[stack > 1 :]), array.dtype), example
         )
         self._actions = np.zeros((self._rows, lanes), np.int32)
         self._rewards = np.zeros((self._rows, lanes), np.float32)
@@ -86,7 +87,8 @@ class Frames:
     @staticmethod
     def bytes_needed(maxlen: int, example: Observations, n_actions: int, stack: int = 1) -> int:
         """Estimate the bytes of a full memory, priorities included; the last frame of each episode comes on top."""
-        frame = sum(array.nbytes for array in optree.tree_leaves(example)) // stack
+        leaves = optree.tree_leaves(example)
+        frame = sum(bytes_of_frame(array.shape[stack > 1 :], array.dtype) for array in leaves)
         return maxlen * (frame + n_actions + 4 + 4 + 1 + 1 + 4 * 8)  # a sum tree has 2 to 4 numbers per transition
 
     @property
@@ -128,7 +130,7 @@ class Frames:
         return row * self.lanes + lanes, fallen % self._rows * self.lanes + lanes
 
     def _write(self, row: int, observations: Observations, masks: npt.ArrayLike) -> None:
-        def write(ring: np.ndarray, arrays: npt.ArrayLike) -> None:
+        def write(ring: np.ndarray | SparseRing, arrays: npt.ArrayLike) -> None:
             ring[row] = arrays if self._stack == 1 else np.asarray(arrays)[:, -1]
 
         optree.tree_map(write, self._observations, observations)
@@ -159,7 +161,7 @@ class Frames:
             return 0
         row, jumped = self.steps % self._rows, np.zeros(self.lanes, bool)
 
-        def compare(ring: np.ndarray, arrays: npt.ArrayLike) -> None:
+        def compare(ring: np.ndarray | SparseRing, arrays: npt.ArrayLike) -> None:
             given = np.asarray(arrays) if self._stack == 1 else np.asarray(arrays)[:, -1]
             differs = ring[row] != given.astype(ring.dtype, copy=False)
             np.logical_or(jumped, differs.reshape(self.lanes, -1).any(axis=1), out=jumped)
@@ -276,9 +278,13 @@ class Frames:
     def _set_steps(self, segment: dict[str, np.ndarray]) -> None:
         steps = segment["steps"]
         stored = steps >= self.oldest
-        for name, ring in self._arrays().items():
-            check_like(name, segment[name][:0], ring[:0])
-            ring[steps[stored] % self._rows] = segment[name][stored]
+        rows = steps[stored] % self._rows
+        for i, ring in enumerate(optree.tree_leaves(self._observations)):
+            names = {end: f"observations_{i}{end}" for end in ARRAYS}
+            restore(ring, rows, {end: segment[name][stored] for end, name in names.items() if name in segment})
+        for name, array in self._of_transitions().items():
+            check_like(name, segment[name][:0], array[:0])
+            array[rows] = segment[name][stored]
         structure, n_rings = optree.tree_structure(self._observations), len(self._frames())
         first = self.steps - self.maxlen // self.lanes
         for i, (step, lane) in enumerate(segment["last_keys"].tolist()):
@@ -288,8 +294,12 @@ class Frames:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """All ring arrays by name."""
+        rings = enumerate(optree.tree_leaves(self._observations))
+        of_frames = {f"observations_{i}{end}": array for i, ring in rings for end, array in arrays_of(ring).items()}
+        return {**of_frames, **self._of_transitions()}
+
+    def _of_transitions(self) -> dict[str, np.ndarray]:
         return {
-            **{f"observations_{i}": ring for i, ring in enumerate(optree.tree_leaves(self._observations))},
             "masks": self._masks,
             "actions": self._actions,
             "rewards": self._rewards,
@@ -297,6 +307,6 @@ class Frames:
             "ended": self._ended,
         }
 
-    def _frames(self) -> list[np.ndarray]:
+    def _frames(self) -> list[np.ndarray | SparseRing]:
         """The rings in which a step's successor is the next step's own: those of observations, and the masks."""
         return [*optree.tree_leaves(self._observations), self._masks]

@@ -69,7 +69,7 @@ def test_a_truncated_lane_starts_a_new_episode() -> None:
     assert transitions(memory)[5].mask.tolist() == [True, True, True]
 
 
-@pytest.mark.parametrize(("stack", "shape"), [(1, (10, 10, 3)), (4, (4, 10, 10, 3))])
+@pytest.mark.parametrize(("stack", "shape"), [(1, (100, 3)), (4, (4, 100, 3))])
 def test_every_frame_is_stored_once(stack: int, shape: tuple[int, ...]) -> None:
     memory = ReplayMemory(1000, 4, np.zeros(shape, np.uint8), 9, stack)
     arrays = memory.frames._arrays()
