@@ -16,7 +16,7 @@ import optree
 import tensorflow as tf
 
 from config import Config
-from environments.actions import epsilon_greedy, one_each
+from environments.actions import epsilon_greedy, legal_values, one_each
 from environments.lanes import Step
 from environments.reused import ActedOn
 from environments.spaces import Observations, QValues, check_like, example_observation
@@ -74,6 +74,7 @@ class DQNAgent:
         self.td_errors = tf.zeros([0])
         self._acted_on = ActedOn()
         self._masks: np.ndarray | None = None  # the legal actions in the observations acted on last, if given
+        self._values: np.ndarray | None = None  # those by which it acted on them in training
         self._build_networks(observation_space)
         self.memory = self._build_memory(example_observation(observation_space))
         self._compile(observation_space)
@@ -107,10 +108,12 @@ class DQNAgent:
         self.q_values: QValues = compile_q_values(self.online, observation_space, self._symmetries)
         # An eighth of the work. What it gets wrong that the other views get right is one more way to explore.
         self._values_in_one_view = (
-            compile_q_values(self.online, observation_space, is_noisy=self.config.noisy)
+            compile_q_values(self.online, observation_space, in_bulk=True, is_noisy=self.config.noisy)
             if self._symmetries or self.config.noisy
             else self.q_values
         )
+        if self.config.prioritized:
+            self._target_values = compile_q_values(self.target, observation_space, in_bulk=bool(self._symmetries))
 
     def learn(self) -> list[UpdateStats]:
         """Do the updates that have become due since the last call: one for every `learn_every` steps remembered."""
@@ -208,10 +211,10 @@ class DQNAgent:
         if masks is None:
             masks = np.ones((batch, self.n_actions), bool)
         if epsilon is not None:
-            return epsilon_greedy(self.q_values, observations, masks, epsilon, self._generator)
-        return epsilon_greedy(
-            self._values_in_one_view, observations, masks, one_each(self.epsilon, batch), self._generator
-        )
+            self._values = None
+            return epsilon_greedy(self.q_values(observations), masks, epsilon, self._generator)
+        self._values = self._values_in_one_view(observations)
+        return epsilon_greedy(self._values, masks, one_each(self.epsilon, batch), self._generator)
 
     def remember(self, observations: Observations, actions: npt.ArrayLike, step: Step) -> None:
         """Store one step of every lane.
@@ -226,12 +229,28 @@ class DQNAgent:
         observations = self._acted_on.restore(observations)
         clipped = step._replace(rewards=self.config.clip_rewards(step.rewards))
         jumps = self.memory.append(observations, actions, clipped, self._masks)
+        if self.config.prioritized and (td_errors := self._first_td_errors(actions, clipped)) is not None:
+            self.memory.set_priorities(self.memory.newest, td_errors)
         steps, every = self.steps, self.config.learn_every
         self.steps += self.memory.lanes
         if len(self.memory) >= self.config.learn_start:
             self._updates_due += self.steps // every - steps // every
         episodes, self.episodes = self.episodes, self.episodes + jumps + int(step.ended.sum())
         self._copy_to_target_every("episodes", episodes, self.episodes)
+
+    def _first_td_errors(self, actions: npt.ArrayLike, step: Step) -> np.ndarray | None:
+        """The TD errors of a new step, float (lanes,), from the values by which it was acted on; None without them.
+
+        By these, new transitions are drawn like all others (Horgan et al. 2018, section 3). If they were drawn before
+        all others (Schaul et al. 2016), their first draws would be two of five in a run of Blob.
+        """
+        values, lanes = self._values, np.arange(self.memory.lanes)
+        if values is None or len(values) != len(lanes):
+            return None
+        masks = np.broadcast_to(step.successor_masks, values.shape)
+        following = legal_values(self._target_values(step.successors), masks).max(axis=1)
+        targets = np.asarray(step.rewards) + self.config.discount * ~np.asarray(step.terminated, bool) * following
+        return targets - values[lanes, np.asarray(actions)]
 
     @property
     def epsilon(self) -> np.ndarray:

@@ -93,6 +93,12 @@ class ScalarQ:
         taken = _of_actions(log_policy, batch.actions)
         return batch.returns + MUNCHAUSEN_SHARE * tf.clip_by_value(taken, LOWEST_BONUS, 0.0)
 
+    def td_errors(self, online: keras.Model, target: keras.Model, batch: Batch) -> tf.Tensor:
+        """The error of each row, (batch,), without noise and without an update."""
+        outputs = self.outputs_of(online)
+        targets = self.targets(outputs, self.outputs_of(target), batch)
+        return self(outputs(batch.observations), targets, batch.actions)[1]
+
     def __call__(self, outputs: Any, targets: tf.Tensor, actions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss and the error of each row, (batch,) each: of the action taken alone, as nothing is known of the
         others. The error, here that of the TD, is what prioritized replay goes by (Schaul et al. 2016, section 3.3)."""

@@ -119,7 +119,7 @@ class QTableAgent:
         self._acted_on.keep(observations)
         self._masks = np.array(masks)
         epsilon = one_each(self.epsilon, len(observations)) if epsilon is None else epsilon
-        actions = epsilon_greedy(self.q_values, observations, masks, epsilon, self._generator)
+        actions = epsilon_greedy(self.q_values(observations), masks, epsilon, self._generator)
         return np.where(self._next_actions >= 0, self._next_actions, actions)
 
     def remember(self, observations: Observations, actions: npt.ArrayLike, step: Step) -> None:
@@ -154,7 +154,7 @@ class QTableAgent:
         masks = step.successor_masks
         values = legal_values(self.q_values(step.successors), masks)
         if self.config.method in ON_POLICY:
-            actions = epsilon_greedy(self.q_values, step.successors, masks, self.epsilon, self._generator)
+            actions = epsilon_greedy(values, masks, self.epsilon, self._generator)
             self._next_actions = np.where(step.ended, -1, actions)
             return values[np.arange(len(actions)), actions]
         if self.config.method == "expected-sarsa":

@@ -65,6 +65,11 @@ class ReplayMemory:
         """Bytes of all arrays, filled or not."""
         return self.frames.nbytes + self.sampler.nbytes
 
+    @property
+    def newest(self) -> np.ndarray:
+        """Slots of the newest step's transitions, int64 (lanes,)."""
+        return self.frames.slots(np.arange(len(self) - self.lanes, len(self)))
+
     def append(
         self, observations: Observations, actions: npt.ArrayLike, step: Step, masks: npt.ArrayLike | None = None
     ) -> int:

@@ -3,6 +3,7 @@ replay"). It knows nothing of Ray."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from environments.spaces import example_observation
 from environments.symmetry import Symmetry
 from losses import make_loss
 from networks import build_q_network, compile_q_values
-from replay.frames import Batch, Frames
+from replay.frames import Frames
 from storage.versions import versions
 from training.greedy_play import GreedyEpisodes, play_greedily
 
@@ -166,13 +167,8 @@ class Actor:
         self._network = build_q_network(space, self._envs.n_actions, **config.network_settings())
         self._q_values = compile_q_values(self._network, space, is_noisy=config.noisy)
         self._evaluated_by: Any = None  # made when it is asked for
-        loss, network = make_loss(config), self._network
-
-        def td_errors(batch: Batch) -> tf.Tensor:
-            outputs = loss.outputs_of(network)
-            return loss(outputs(batch.observations), loss.targets(outputs, outputs, batch), batch.actions)[1]
-
-        self._td_errors = tf.function(td_errors, input_signature=[update_signature(space, self._envs.n_actions)])
+        errors = functools.partial(make_loss(config).td_errors, self._network, self._network)
+        self._td_errors = tf.function(errors, input_signature=[update_signature(space, self._envs.n_actions)])
         return {**versions(), "this project": code_version()}
 
     def moves(self) -> int:
@@ -199,7 +195,8 @@ class Actor:
         actions, steps = [], []
         before = self._observations, self._masks
         for _ in range(LENGTH):
-            actions.append(epsilon_greedy(self._q_values, self._observations, self._masks, epsilons, self._generator))
+            q_values = self._q_values(self._observations)
+            actions.append(epsilon_greedy(q_values, self._masks, epsilons, self._generator))
             steps.append(self._envs.step(actions[-1]))
             self._observations, self._masks = steps[-1].next_observations, steps[-1].next_masks
             self._moves += 1
@@ -220,10 +217,7 @@ class Actor:
             frames.append(observations, taken, step._replace(rewards=config.clip_rewards(step.rewards)), masks)
             observations, masks = step.next_observations, step.next_masks
         batch = frames.n_step(frames.slots(np.arange(len(frames))), config.n_step, config.discount)
-        noise = self._get_noise()
-        errors = self._td_errors(batch).numpy()
-        self._set_noise(noise)
-        return errors.reshape(shape)
+        return self._td_errors(batch).numpy().reshape(shape)
 
     def evaluate(self, weights: Sequence[np.ndarray], lanes: int, episodes: int, seed: int) -> GreedyEpisodes:
         """Play greedily, as `play_greedily`, in lanes of its own that are kept for the next time."""

@@ -41,12 +41,9 @@ class Learner(DQNAgent):
         self._masks = masks
         return self._actors.next_actions()
 
-    def remember(self, observations: Observations, actions: npt.ArrayLike, step: Step) -> None:
-        """Store one step of every lane, with the actors' TD errors for its first priorities."""
-        super().remember(observations, actions, step)
-        if not self._actors.is_closed and len(errors := self._actors.td_errors):
-            newest = np.arange(len(self.memory) - self.memory.lanes, len(self.memory))
-            self.memory.set_priorities(self.memory.frames.slots(newest), errors)
+    def _first_td_errors(self, actions: npt.ArrayLike, step: Step) -> np.ndarray | None:
+        """Return the actors' own."""
+        return super()._first_td_errors(actions, step) if self._actors.is_closed else self._actors.td_errors
 
 
 def make_lanes(config: Config, address: str | None = None) -> Lanes:

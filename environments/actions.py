@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import optree
-
-from environments.spaces import Observations, QValues
 
 MASK = "action_mask"  # Gymnasium's name for it in an environment's info
 
@@ -49,17 +46,12 @@ def successor_masks(masks: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
 
 
 def epsilon_greedy(
-    q_values: QValues,
-    observations: Observations,
-    masks: np.ndarray,
-    epsilon: npt.ArrayLike,
-    generator: np.random.Generator,
+    q_values: np.ndarray, masks: np.ndarray, epsilon: npt.ArrayLike, generator: np.random.Generator
 ) -> np.ndarray:
     """Pick a legal action for each observation: a random one with probability epsilon, else the greedy one.
 
     Args:
-        q_values: from observations (batch, ...) to (batch, n_actions).
-        observations: (batch, ...).
+        q_values: float (batch, n_actions).
         masks: bool (batch, n_actions).
         epsilon: in [0, 1], one or (batch,).
         generator: source of the random draws.
@@ -67,12 +59,9 @@ def epsilon_greedy(
     Returns:
         int64 (batch,).
     """
-    actions = best_actions(generator.random(masks.shape), masks)
-    greedy = generator.random(len(masks)) >= np.asarray(epsilon)
-    if greedy.any():
-        values = q_values(optree.tree_map(lambda array: array[greedy], observations))
-        actions[greedy] = best_actions(values, masks[greedy])
-    return actions
+    random = best_actions(generator.random(masks.shape), masks)
+    is_greedy = generator.random(len(masks)) >= np.asarray(epsilon)
+    return np.where(is_greedy, best_actions(q_values, masks), random)
 
 
 def one_each(epsilons: np.ndarray, batch: int) -> np.ndarray:

@@ -90,7 +90,7 @@ class Prioritized(Uniform):
     """Draws transitions in proportion to their last TD error (Schaul et al. 2016, "Prioritized experience replay").
 
     Transition i is drawn with probability p_i / sum of all p, where p_i = (|TD error| + EPSILON) ** alpha (section
-    3.3). New ones get the largest p so far, so that each is drawn soon.
+    3.3). New ones get the largest p so far, so that each is drawn soon, unless their TD errors follow.
 
     Args:
         n_slots: of the frames.

@@ -26,6 +26,8 @@ def linear_agent(online: list[list[float]], target: list[list[float]], **setting
         setattr(agent, name, model)
     agent.online.compile(optimizer=keras.optimizers.SGD(1.0))
     agent.online.optimizer.build(agent.online.trainable_variables)
+    agent._values_in_one_view = lambda observations: agent.online(np.array(observations)).numpy()
+    agent._target_values = lambda observations: agent.target(np.array(observations)).numpy()
     return agent
 
 
@@ -170,16 +172,27 @@ def test_draws_are_corrected_by_beta(monkeypatch: pytest.MonkeyPatch) -> None:
     assert betas == [0.4]
 
 
-def test_prioritized_update_sets_priorities() -> None:
-    # Two terminated transitions earn 8 and 0, and the online network values their action 0 at 1: TD errors 7 and -1.
-    # With alpha 1 the priorities become 7.001 and 1.001.
+def test_priorities_are_td_errors_from_the_first_on() -> None:
+    # The online network values action 0 at 1. Rewards of 8 and 0 that end an episode are TD errors of 7 and -1. After a
+    # reward of 2 that does not, the target network values what follows at 7, or at 3 where only action 1 is legal:
+    # errors of 2 + 0.5 * 7 - 1 = 4.5 and 2 + 0.5 * 3 - 1 = 2.5. With alpha 1 the priorities are these and 0.001.
+    expected = [7.001, 1.001, 4.501, 2.501]
     agent = linear_agent(ONLINE, TARGET, prioritized=True, priority_alpha=1.0, batch_size=64)
-    for reward in (8.0, 0.0):
-        agent.remember([[1.0, 2.0]], [0], Step([reward], [True], [False], [[3.0, 1.0]]))
+    for reward, terminated, masks in ((8.0, True, True), (0.0, True, True), (2.0, False, True), (2.0, False, [[0, 1]])):
+        agent.act(np.array([[1.0, 2.0]], np.float32))
+        step = Step([reward], [terminated], [False], [[3.0, 1.0]], np.array(masks, bool))
+        agent.remember([[1.0, 2.0]], [0], step)
+    assert isinstance(agent.memory.sampler, Prioritized)
+    assert agent.memory.sampler._tree[np.arange(4)] == pytest.approx(expected)
+    # An update draws all of them in 64 draws, and sets them anew: its step moves the values only afterwards.
+    agent.memory.set_priorities(np.arange(4), np.full(4, 3.0))
     agent._update = agent._gradient_step
     agent.update()
-    assert isinstance(agent.memory.sampler, Prioritized)
-    assert agent.memory.sampler._tree[np.arange(2)] == pytest.approx([7.001, 1.001])
+    assert agent.memory.sampler._tree[np.arange(4)] == pytest.approx(expected)
+    # What was not acted on in training has no values: its priority is the largest so far, and drawn soon.
+    agent.act(np.array([[1.0, 2.0]], np.float32), epsilon=0.5)
+    agent.remember([[1.0, 2.0]], [0], Step([0.0], [True], [False], [[3.0, 1.0]]))
+    assert agent.memory.sampler._tree[np.array([4])] == pytest.approx([7.001])
 
 
 def test_batches_are_drawn_together(monkeypatch: pytest.MonkeyPatch) -> None:
