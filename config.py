@@ -42,7 +42,7 @@ class Config:
     steps: int | None = setting(None, "stop after this many environment steps", at_least=1, may_change=True)
     seed: int | None = setting(None, "seed of all random numbers; without it, one is drawn and recorded",
         at_least=0, at_most=2**32 - 1, compared=False)
-    lanes: int = setting(128, "environments stepped side by side", at_least=1, at_most=16_384)
+    lanes: int = setting(256, "environments stepped side by side", at_least=1, at_most=16_384)
     processes: bool = setting(False, "step each lane in a process of its own: it pays where a step of the environment "
         "takes a millisecond or more", compared=False)
     actors: int = setting(0, "processes on Ray, here or on more machines, that play the lanes while this one learns; 0 "
@@ -98,7 +98,7 @@ class Config:
         "are random", at_least=0, at_most=1)
     memory_size: int = setting(640_000, "transitions in the replay memory", at_least=1)
     learn_start: int = setting(1_000, "transitions in the memory before the first update", at_least=1)
-    learn_every: int = setting(80, "environment steps per update", at_least=1)
+    learn_every: int = setting(88, "environment steps per update", at_least=1)
     target_update: str = setting("episodes", "copy the online network to the target network every --target-every "
         "episodes or updates, or blend it in at every update (soft)", choices=("episodes", "updates", "soft"))
     target_every: int = setting(100, "episodes or updates between copies to the target network", at_least=1)

@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers, ops
 
 FINE = 16  # a board with a longer side is pooled, and seen on a few scales
-FILTERS = 16  # of the convolution on a board
+FILTERS = 8  # of the convolution on a board
 AROUND = 2  # cells on each side of the attended one that a head sees on a large board
 SCALES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48])  # distances on a large board, in cells
 SHARPNESS = 10.0  # factor on the attention's scores, which lets a head settle on one line from the start

@@ -29,7 +29,7 @@ from scripts import ROOT, assert_refused, run
         (["--loss", "l1"], ["--loss", "huber", "mse"]),
         (["--preset", "nothing"], ["--preset", "tutorial"]),
         (["--seed", "-4"], ["--seed must be at least 0"]),
-        (["--memory-size", "10"], ["--memory-size 10", "--lanes 128"]),
+        (["--memory-size", "10"], ["--memory-size 10", "--lanes 256"]),
         (["--learn-start", "700000"], ["--learn-start 700000", "never learn"]),
         (["--target-update", "none"], ["--target-update", "episodes", "updates", "soft"]),
         (["--network", "per-action"], ["--network must be auto, dense, small, tutorial or FILE.py:FUNCTION"]),
