@@ -73,6 +73,13 @@ ROOT_FAULTS = [
         ),
         ("importance weights not applied", "tf.reduce_mean(batch.weights * losses)", "tf.reduce_mean(losses)"),
         ("priorities never set", "self.memory.set_priorities(drawn.slots, td_errors)", "pass"),
+        ("first priorities bootstrap at the end", "~np.asarray(step.terminated, bool)", "True"),
+        (
+            "first priorities by an illegal action",
+            "legal_values(self._target_values(step.successors), masks)",
+            "self._target_values(step.successors)",
+        ),
+        ("first priorities by old values", "self._values = None\n", "pass\n"),
         ("weights not decayed", "weight_decay=config.weight_decay or None", "weight_decay=None"),
         (
             "illegal actions counted in q_mean",
