@@ -26,12 +26,6 @@ from storage.model_file import ModelInfo, save_model  # noqa: E402
 from storage.versions import versions  # noqa: E402
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: tests of whole programs wait for them."""
-    return (os.cpu_count() or 1) + 1
-
-
 def save_untrained(path: Path, config: Config) -> tuple[DQNAgent, ModelInfo]:
     """Write the `.model` file of an untrained agent. Returns the agent and what the file says of it."""
     env = make_env(config)

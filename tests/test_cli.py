@@ -110,7 +110,7 @@ def test_another_environments_own_mistake_and_too_large_a_memory(tmp_path: Path)
     wrong_map = run("train.py", *folders, "--env", "FrozenLake-v1", "--env-args", "map_name=9x9")
     assert_refused(wrong_map, "FrozenLake-v1", "KeyError", "9x9")
     huge = run("train.py", *folders, "--memory-size", "1000000000000")
-    assert_refused(huge, "--memory-size 1000000000000 takes 351,000.0 GB, this machine has", "transitions fit")
+    assert_refused(huge, "--memory-size 1000000000000 takes 105,000.0 GB, this machine has", "transitions fit")
 
 
 def test_what_is_repeated_must_be_the_files_own(saved_model: tuple[Path, Any, Any]) -> None:
