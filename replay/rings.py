@@ -29,7 +29,7 @@ def may_be_sparse(frame: tuple[int, ...], dtype: npt.DTypeLike) -> bool:
 
 
 def bytes_of_frame(frame: tuple[int, ...], dtype: npt.DTypeLike) -> int:
-    """Estimate what a frame takes: of boards the most that a sparse one does, as `SparseRing` checks for others."""
+    """Estimate what a frame takes. Boards count as sparse: if one is not, `SparseRing` checks again."""
     size = math.prod(frame)
     if not may_be_sparse(frame, dtype):
         return size * np.dtype(dtype).itemsize
@@ -52,7 +52,7 @@ def check_fits(transitions: int, needed: int) -> None:
 
 class SparseRing:
     """An array of frames (rows, lanes, *frame), uint8, that stores only what is not 0 in each: a board of 50x50 cells
-    takes 12 bytes instead of 7,500. Reading and writing are as with an array, but reading always copies.
+    takes 12 bytes instead of 7,500. Reading and writing are as with an array.
 
     When a frame comes that is not sparse, all are stored whole from then on.
 
@@ -83,7 +83,7 @@ class SparseRing:
     def __getitem__(self, index: Any) -> np.ndarray:
         """Read frames; the index is of rows, or of rows and lanes."""
         if self._whole is not None:
-            return self._whole[index].copy()
+            return self._whole[index]
         return self._frames(self._places[index], self._values[index])
 
     def _frames(self, places: np.ndarray, values: np.ndarray) -> np.ndarray:
